@@ -1,0 +1,85 @@
+"""Where a network is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+def best_device() -> torch.device:
+    """Return the fastest device present: cuda, then mps, then cpu."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """Turn the ``device`` parameter into a device that is really there.
+
+    Parameters
+    ----------
+    device : "auto", str or torch.device
+        ``"auto"`` takes :func:`best_device`; anything else is read by torch.
+
+    Returns
+    -------
+    torch.device
+
+    Raises
+    ------
+    ValueError
+        If torch doesn't know the name, or the machine has no such device.
+    """
+    if isinstance(device, str) and device == "auto":
+        return best_device()
+    try:
+        resolved = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise ValueError(
+            "The 'device' parameter must be 'auto', a name that torch knows such as "
+            f"'cpu', 'cuda', 'cuda:1' or 'mps', or a torch.device. Got {device!r}."
+        ) from None
+    if resolved.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (resolved.index or 0) >= count:
+            raise ValueError(
+                f"device={device!r} was asked for, but torch sees {count} CUDA "
+                "device(s) here. Use device='auto' to take what is present."
+            )
+    if resolved.type == "mps" and not torch.backends.mps.is_available():
+        raise ValueError(
+            f"device={device!r} was asked for, but torch sees no MPS device here. "
+            "Use device='auto' to take what is present."
+        )
+    return resolved
+
+
+@contextmanager
+def local_rng(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's generators inside the block and give them back as they were.
+
+    Parameters
+    ----------
+    seed : int
+        What dropout, and any layer of the user's own, draws from inside the block.
+    device : torch.device
+        The device whose generator is seeded beside the CPU's.
+    """
+    is_cuda, is_mps = device.type == "cuda", device.type == "mps"
+    mps_state = torch.mps.get_rng_state() if is_mps else None
+    with torch.random.fork_rng(devices=[device] if is_cuda else []):
+        torch.default_generator.manual_seed(seed)
+        if is_cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        if is_mps:
+            torch.mps.manual_seed(seed)
+        try:
+            yield
+        finally:
+            if mps_state is not None:
+                torch.mps.set_rng_state(mps_state)

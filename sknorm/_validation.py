@@ -1,0 +1,88 @@
+"""The one place that touches scikit-learn's validation machinery.
+
+Everything private in scikit-learn that the library depends on is imported here, so a
+change upstream is mended in this file alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils._param_validation import HasMethods, Hidden, Interval, StrOptions
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    _num_samples,
+    check_is_fitted,
+    validate_data,
+)
+
+__all__ = [
+    "HasMethods",
+    "Hidden",
+    "Interval",
+    "StrOptions",
+    "_fit_context",
+    "check_is_fitted",
+    "check_sample_weight",
+    "restore_on_failure",
+    "validate_data",
+]
+
+
+def check_sample_weight(
+    sample_weight: Any, X: Any, *, dtype: Any = np.float64
+) -> np.ndarray | None:
+    """Validate weights against ``X`` and return them as a 1-D float64 array.
+
+    Parameters
+    ----------
+    sample_weight : array-like of shape (n_samples,), float or None
+        ``None`` stands for equal weights and is returned as it is, so that the
+        unweighted path costs nothing.
+    X : array-like of shape (n_samples, n_features)
+        The rows that are weighted.
+    dtype : numpy dtype, default=np.float64
+        Precision of the result.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,) or None
+
+    Raises
+    ------
+    ValueError
+        If a weight is negative, NaN or infinite, all are zero, or there are not as
+        many as there are rows.
+    """
+    if sample_weight is None:
+        return None
+    weight = _check_sample_weight(
+        sample_weight, X, dtype=dtype, ensure_non_negative=True
+    )
+    if not weight.any():
+        raise ValueError(
+            f"Sample weights must contain at least one non-zero number, but all "
+            f"{_num_samples(X)} weights are zero."
+        )
+    return weight
+
+
+@contextmanager
+def restore_on_failure(estimator: BaseEstimator) -> Iterator[None]:
+    """Give an estimator its attributes back if the block raises.
+
+    A ``fit`` that fails half way must leave a previously fitted estimator usable.
+    Attributes are restored by reference: the block has to replace fitted objects and
+    not edit them in place.
+    """
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise
