@@ -1,0 +1,471 @@
+"""What the classifier and the regressor share: parameters, fit and inference."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import math
+from abc import ABCMeta, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from numbers import Integral, Real
+from typing import ClassVar
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from skorch.callbacks import EarlyStopping, PrintLog
+
+from sknorm._device import local_rng, resolve_device
+from sknorm._validation import (
+    Interval,
+    StrOptions,
+    check_is_fitted,
+    check_sample_weight,
+    validate_data,
+)
+from sknorm.exceptions import DivergenceError
+from sknorm.neural_network._net import LeanNet, Rows, forward_rows
+from sknorm.neural_network._optimizers import resolve_optimizer
+from sknorm.neural_network._progress import EpochProgress
+from sknorm.neural_network._schedules import constant, resolve_schedule
+from sknorm.nn.activations import resolve_activation
+from sknorm.nn.initializers import resolve_initializer
+from sknorm.nn.mlp import (
+    MLP,
+    SAMPLE_ROWS,
+    check_hidden_layer_sizes,
+    resolve_bias_initializer,
+)
+from sknorm.nn.norms import Norm, needs_batch_statistics, resolve_norm
+
+__all__ = ["BaseNormMLP"]
+
+# One epoch of a full-batch optimizer sees all rows in one step, so small tables get
+# small batches; large ones get batches that keep the matrix kernels busy.
+_SMALLEST_BATCH, _LARGEST_BATCH, _BATCHES_AN_EPOCH = 32, 256, 16
+
+
+class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
+    """Parameters, training and inference of the multi-layer perceptrons."""
+
+    _parameter_constraints: ClassVar[dict] = {
+        "hidden_layer_sizes": [
+            "array-like",
+            Interval(Integral, 1, None, closed="left"),
+        ],
+        "activation": [str, callable],
+        "norm": [str, callable, Norm, None],
+        "norm_position": [StrOptions({"before", "after"})],
+        "init": [str, callable],
+        "bias_init": [str, callable],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "optimizer": [str, callable],
+        "optimizer_params": [dict, None],
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "lr_schedule": [str, callable],
+        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "clip_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "warm_start": ["boolean"],
+        "callbacks": [list, tuple, None],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+        "device": [str, torch.device],
+        "dtype": [StrOptions({"float32", "float64"})],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(128, 128),
+        *,
+        activation="relu",
+        norm="batch",
+        norm_position="before",
+        init="auto",
+        bias_init="auto",
+        dropout=0.0,
+        optimizer="adamw",
+        optimizer_params=None,
+        lr=1e-3,
+        lr_schedule="cosine",
+        weight_decay=1e-2,
+        clip_grad_norm=None,
+        max_epochs=100,
+        batch_size="auto",
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-4,
+        warm_start=False,
+        callbacks=None,
+        verbose=0,
+        random_state=None,
+        device="auto",
+        dtype="float32",
+    ):
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.norm = norm
+        self.norm_position = norm_position
+        self.init = init
+        self.bias_init = bias_init
+        self.dropout = dropout
+        self.optimizer = optimizer
+        self.optimizer_params = optimizer_params
+        self.lr = lr
+        self.lr_schedule = lr_schedule
+        self.weight_decay = weight_decay
+        self.clip_grad_norm = clip_grad_norm
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.callbacks = callbacks
+        self.verbose = verbose
+        self.random_state = random_state
+        self.device = device
+        self.dtype = dtype
+
+    # -- what the two estimators differ in ---------------------------------------------
+
+    @abstractmethod
+    def _make_targets(self, y, sample_weight, classes):
+        """Return the coding of ``y``; ``classes`` names labels that may yet come."""
+
+    @abstractmethod
+    def _make_loss(self):
+        """Return the loss for the coding in ``_targets``."""
+
+    @abstractmethod
+    def _row_weights(self, codes, sample_weight):
+        """Return the weight of each row in the loss, or None for equal ones."""
+
+    def _strata(self, codes):
+        """Return the groups that a validation split keeps in proportion, or None."""
+        return None
+
+    # -- training ----------------------------------------------------------------------
+
+    def _fit(self, X, y, sample_weight, X_val, y_val):
+        """Train from scratch, or on from the last fit with ``warm_start``."""
+        self._check_names()
+        go_on = self.warm_start and hasattr(self, "net_")
+        rows, valid = self._prepare(X, y, sample_weight, X_val, y_val, go_on=go_on)
+        rng = np.random.default_rng(
+            check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        )
+        if valid is None and self.early_stopping:
+            rows, valid = self._hold_out(rows, rng)
+        schedule, callbacks = resolve_schedule(
+            self.lr_schedule,
+            monitor="train_loss" if valid is None else "valid_loss",
+            owner=type(self).__name__,
+        )
+        if self.early_stopping:
+            callbacks.append(self._early_stopping())
+        net = self._make_net(rows, rng, schedule, callbacks, go_on=go_on)
+        self._train(net, rows, valid, self.max_epochs)
+        return self
+
+    def _partial_fit(self, X, y, sample_weight, classes=None):
+        """Go over the rows once, with the optimizer where it was."""
+        self._check_names()
+        go_on = hasattr(self, "net_")
+        rows, _ = self._prepare(
+            X, y, sample_weight, None, None, go_on=go_on, classes=classes
+        )
+        if not go_on:
+            seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+            net = self._make_net(
+                rows, np.random.default_rng(seed), constant, [], go_on=False
+            )
+        else:
+            net = self.net_
+            for group in net.optimizer_.param_groups:
+                group["lr"] = self.lr
+        net.schedule = None
+        with _rollback(net):
+            self._train(net, rows, None, 1)
+        return self
+
+    def _check_names(self):
+        """Resolve every name before any work is done."""
+        owner = type(self).__name__
+        check_hidden_layer_sizes(self.hidden_layer_sizes, owner=owner)
+        resolve_activation(self.activation, owner=owner)
+        resolve_norm(self.norm, owner=owner)
+        resolve_initializer(self.init, owner=owner)
+        resolve_bias_initializer(self.bias_init, owner=owner)
+        resolve_optimizer(self.optimizer, owner=owner)
+        resolve_schedule(self.lr_schedule, monitor="train_loss", owner=owner)
+        resolve_device(self.device)
+
+    def _prepare(self, X, y, sample_weight, X_val, y_val, *, go_on, classes=None):
+        """Validate everything and return training and validation rows on the CPU."""
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            reset=not go_on,
+            dtype=self.dtype,
+            multi_output=True,
+            y_numeric=False,
+        )
+        sample_weight = check_sample_weight(sample_weight, X)
+        y = self._check_y(y)
+        if not go_on:
+            self._targets = self._make_targets(y, sample_weight, classes)
+        rows = self._make_rows(X, y, sample_weight)
+        if (X_val is None) != (y_val is None):
+            raise ValueError(
+                "A validation set needs both X_val and y_val, but "
+                f"{'X_val' if X_val is None else 'y_val'} is None."
+            )
+        if X_val is None:
+            return rows, None
+        X_val, y_val = validate_data(
+            self, X_val, y_val, reset=False, dtype=self.dtype, multi_output=True
+        )
+        return rows, self._make_rows(X_val, self._check_y(y_val), None)
+
+    @abstractmethod
+    def _check_y(self, y):
+        """Return ``y`` as a dense array of the kind this estimator learns."""
+
+    def _make_rows(self, X, y, sample_weight):
+        """Return the rows that count as tensors, with weights of mean 1 or None."""
+        codes = self._targets.encode(y)
+        weight = self._row_weights(codes, sample_weight)
+        if weight is not None and not weight.all():
+            # A row of weight zero must not reach batch statistics or a data-dependent
+            # init either: it is as if it weren't there.
+            counted = weight > 0
+            X, codes, weight = X[counted], codes[counted], weight[counted]
+        if not np.issubdtype(codes.dtype, np.integer) or codes.ndim > 1:
+            codes = codes.astype(self.dtype)
+        return Rows(_as_tensor(X), _as_tensor(codes), self._normalized(weight))
+
+    def _normalized(self, weight):
+        """Return weights as a tensor of mean 1, or None if all are equal."""
+        if weight is None or not np.ptp(weight):
+            return None
+        # By the largest first: the mean of weights near the largest double overflows.
+        weight = weight / weight.max()
+        return _as_tensor((weight / weight.mean()).astype(self.dtype))
+
+    def _hold_out(self, rows, rng):
+        """Split rows into a training and a validation part."""
+        n = len(rows)
+        if n < 2:
+            raise ValueError(
+                "early_stopping=True sets rows aside for validation and needs at least "
+                f"2 rows. Got {n}. Set early_stopping=False or pass X_val and y_val."
+            )
+        n_valid = min(max(1, math.ceil(self.validation_fraction * n)), n - 1)
+        strata = self._strata(rows.y.numpy())
+        if strata is not None:
+            counts = np.unique(strata, return_counts=True)[1]
+            if counts.min() < 2 or min(n_valid, n - n_valid) < len(counts):
+                strata = None
+        train, valid = train_test_split(
+            np.arange(n),
+            test_size=n_valid,
+            stratify=strata,
+            random_state=int(rng.integers(np.iinfo(np.int32).max)),
+        )
+        return tuple(
+            Rows(
+                rows.X[part],
+                rows.y[part],
+                None
+                if rows.weight is None
+                else self._normalized(rows.weight[part].numpy()),
+            )
+            for part in (np.sort(train), np.sort(valid))
+        )
+
+    def _early_stopping(self):
+        return EarlyStopping(
+            monitor="valid_loss",
+            patience=self.n_iter_no_change,
+            threshold=self.tol,
+            threshold_mode="abs",
+            load_best=True,
+            sink=_silent,
+        )
+
+    def _make_net(self, rows, rng, schedule, callbacks, *, go_on):
+        """Build the skorch net around a new network, or around a copy of the last."""
+        device = resolve_device(self.device)
+        module = (
+            copy.deepcopy(self.net_.module_) if go_on else self._make_module(rows, rng)
+        )
+        if self.verbose == 1:
+            callbacks.append(EpochProgress(type(self).__name__))
+        elif self.verbose > 1:
+            callbacks.append(PrintLog())
+        optimizer = functools.partial(
+            resolve_optimizer(self.optimizer, owner=type(self).__name__),
+            **(self.optimizer_params or {}),
+        )
+        net = LeanNet(
+            module,
+            self._make_loss(),
+            optimizer=optimizer,
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            schedule=None if schedule is constant else schedule,
+            clip_grad_norm=self.clip_grad_norm,
+            max_epochs=self.max_epochs,
+            batch_size=self._resolve_batch_size(len(rows)),
+            rng=rng,
+            callbacks=[*callbacks, *(self.callbacks or [])],
+            device=str(device),
+            verbose=self.verbose,
+        )
+        self._check_batch_statistics(module, net.batch_size, len(rows))
+        return net.initialize()
+
+    def _make_module(self, rows, rng):
+        sample = rows.X
+        if len(sample) > SAMPLE_ROWS:
+            # At random: tables come sorted by class or by date.
+            chosen = rng.choice(len(sample), SAMPLE_ROWS, replace=False)
+            sample = sample[torch.from_numpy(chosen)]
+        seed = int(rng.integers(np.iinfo(np.int64).max))
+        # Inside local_rng: a layer of the user's own may draw from torch's global
+        # generator when it is built.
+        with local_rng(seed, torch.device("cpu")):
+            return MLP(
+                rows.X.shape[1],
+                self._targets.n_outputs,
+                hidden_layer_sizes=self.hidden_layer_sizes,
+                activation=self.activation,
+                norm=self.norm,
+                norm_position=self.norm_position,
+                init=self.init,
+                bias_init=self.bias_init,
+                dropout=self.dropout,
+                generator=torch.Generator().manual_seed(seed),
+                sample=sample,
+                dtype=getattr(torch, self.dtype),
+            )
+
+    def _resolve_batch_size(self, n_rows):
+        if self.batch_size != "auto":
+            return min(self.batch_size, n_rows)
+        wanted = 2 ** math.ceil(math.log2(max(n_rows / _BATCHES_AN_EPOCH, 1)))
+        return min(max(wanted, _SMALLEST_BATCH), _LARGEST_BATCH, n_rows)
+
+    def _check_batch_statistics(self, module, batch_size, n_rows):
+        if batch_size > 1 or n_rows == 1:
+            return
+        if any(needs_batch_statistics(part) for part in module.modules()):
+            raise ValueError(
+                f"norm={self.norm!r} takes its statistics over the rows of a batch, "
+                f"and batch_size={self.batch_size!r} gives it one row. Use a "
+                "batch_size of at least 2, or norm='layer'."
+            )
+
+    def _train(self, net, rows, valid, epochs):
+        """Run the net and take over what it learned."""
+        device = torch.device(net.device)
+        seed = int(net.rng.integers(np.iinfo(np.int64).max))
+        before = len(net.history)
+        with local_rng(seed, device):
+            try:
+                net.max_epochs = epochs
+                net.partial_fit(_to(rows, device), _to(valid, device))
+                self._check_finite(net)
+            except DivergenceError as error:
+                raise DivergenceError(f"{error} {self._advice(rows)}") from None
+        net.module_.eval()
+        self.net_ = net
+        self.device_ = str(device)
+        self.n_outputs_ = self._targets.n_outputs
+        self.history_ = net.history
+        self.n_iter_ = len(net.history) - before
+        self.loss_curve_ = _column(net, "train_loss")
+        self.validation_loss_curve_ = _column(net, "valid_loss") if valid else None
+
+    def _check_finite(self, net):
+        for name, parameter in net.module_.named_parameters():
+            if not torch.isfinite(parameter).all():
+                raise DivergenceError(
+                    f"The weight {name!r} was no longer finite after epoch "
+                    f"{len(net.history)}."
+                )
+
+    def _advice(self, rows):
+        largest = float(rows.X.abs().max())
+        return (
+            "What helps, most likely first: inputs of unit size (the largest |X| is "
+            f"{largest:.3g}; put sknorm.preprocessing.Standardizer in front), a "
+            f"smaller lr (now {self.lr!r}), init='auto' (now {self.init!r}), norm='batch' or "
+            f"'layer' (now {self.norm!r}), clip_grad_norm=1.0 (now "
+            f"{self.clip_grad_norm!r})."
+        )
+
+    # -- inference ---------------------------------------------------------------------
+
+    def _output(self, X):
+        """Return what the last layer says about each row, as a NumPy array."""
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=self._fitted_dtype())
+        slices = forward_rows(self.net_.module_, _as_tensor(X))
+        return torch.cat([part.cpu() for part in slices]).numpy()
+
+    def _fitted_dtype(self):
+        weight = next(self.net_.module_.parameters())
+        return str(weight.dtype).removeprefix("torch.")
+
+
+def _as_tensor(array: np.ndarray) -> torch.Tensor:
+    """Share the array's memory where torch can, else copy it."""
+    return torch.from_numpy(np.require(array, requirements=["C", "W"]))
+
+
+def _to(rows: Rows | None, device: torch.device) -> Rows | None:
+    if rows is None:
+        return None
+    weight = None if rows.weight is None else rows.weight.to(device)
+    return Rows(rows.X.to(device), rows.y.to(device), weight)
+
+
+def _column(net: LeanNet, name: str) -> list[float]:
+    # An epoch cut short from the keyboard has no loss.
+    return [float(epoch[name]) for epoch in net.history if name in epoch]
+
+
+def _silent(message: str) -> None:
+    """Swallow skorch's messages: the progress bar and ``history_`` tell the same."""
+
+
+@contextmanager
+def _rollback(net: LeanNet) -> Iterator[None]:
+    """Undo what a failed ``partial_fit`` did to the network in place."""
+    weights = copy.deepcopy(net.module_.state_dict())
+    steps = copy.deepcopy(net.optimizer_.state_dict())
+    n_epochs = len(net.history)
+    try:
+        yield
+    except BaseException:
+        net.module_.load_state_dict(weights)
+        net.module_.eval()
+        net.optimizer_.load_state_dict(steps)
+        del net.history[n_epochs:]
+        raise

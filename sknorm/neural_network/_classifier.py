@@ -1,0 +1,421 @@
+"""The classifier."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import ClassVar
+
+import numpy as np
+from sklearn.base import ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import column_or_1d
+
+from sknorm._validation import (
+    Interval,
+    StrOptions,
+    _fit_context,
+    check_is_fitted,
+    restore_on_failure,
+)
+from sknorm.neural_network._base import BaseNormMLP
+from sknorm.neural_network._targets import ClassTargets, IndicatorTargets
+
+__all__ = ["NormMLPClassifier"]
+
+
+class NormMLPClassifier(ClassifierMixin, BaseNormMLP):
+    """Multi-layer perceptron classifier whose init and norm layers are names.
+
+    Binary, multiclass and multilabel-indicator targets; labels of any dtype. The
+    network is a :class:`sknorm.nn.mlp.MLP` trained on cross-entropy in a skorch net.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : array-like of int or int, default=(128, 128)
+        Width of each hidden layer; empty for a linear model.
+    activation : str, nn.Module, class or callable, default="relu"
+        A name in :data:`sknorm.nn.activations.ACTIVATIONS`, a module class, a module
+        or an elementwise tensor function.
+    norm : str, class, callable or None, default="batch"
+        A name in :data:`sknorm.nn.norms.NORMS`, or anything that makes a module from
+        the number of features.
+    norm_position : {"before", "after"}, default="before"
+        Whether the norm layer stands before or after the activation.
+    init : str, Initializer or callable, default="auto"
+        A name in :data:`sknorm.nn.initializers.INITIALIZERS`, one of its classes with
+        parameters, such as ``Normal(mean=0, std=0.01)``, or a function that fills a
+        tensor in place. ``"auto"`` takes what keeps every pre-activation at standard
+        deviation 1 for the activation chosen.
+    bias_init : str, Initializer or callable, default="auto"
+        How biases start; ``"auto"`` leaves it to ``init``, zeros for most.
+    dropout : float, default=0.0
+        Share of hidden activations set to zero in training, in [0, 1).
+    optimizer : str or class, default="adamw"
+        A torch optimizer: the name of its class in lower case, the class, or a
+        ``functools.partial`` of it.
+    optimizer_params : dict, default=None
+        Further arguments of the optimizer, such as ``{"momentum": 0.9}``.
+    lr : float, default=1e-3
+        Learning rate.
+    lr_schedule : str, callable or class, default="cosine"
+        How the learning rate moves: ``"constant"``, ``"linear"``, ``"cosine"``,
+        ``"one_cycle"``, ``"step"``, ``"exponential"``, ``"plateau"``, a function from
+        progress in [0, 1) to a factor, or a torch scheduler class.
+    weight_decay : float, default=1e-2
+        Weight decay of the weight matrices, in the sense of the optimizer. Biases and
+        norm parameters have none.
+    clip_grad_norm : float, default=None
+        Largest norm of the gradient over all parameters. None doesn't clip.
+    max_epochs : int, default=100
+        Passes over the data.
+    batch_size : int or "auto", default="auto"
+        Rows in a step. ``"auto"`` takes about a sixteenth of the rows as a power of
+        two, at least 32 and at most 256. A last batch smaller than a quarter of this
+        joins the one before it.
+    early_stopping : bool, default=False
+        Whether to stop when the loss on validation rows no longer falls, and go back
+        to the weights that were best there.
+    validation_fraction : float, default=0.1
+        Share of the rows that ``early_stopping`` sets aside, stratified by class where
+        there are enough rows. Not used if ``fit`` is given ``X_val``.
+    n_iter_no_change : int, default=10
+        Epochs without improvement after which ``early_stopping`` stops.
+    tol : float, default=1e-4
+        How much the validation loss has to fall to count as improvement.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the weights of the last ``fit``.
+    callbacks : list of skorch callbacks, default=None
+        Told of every epoch and batch, as :class:`skorch.NeuralNet` does.
+    verbose : int, default=0
+        1 draws a progress bar, 2 prints a line for each epoch.
+    random_state : int, RandomState instance or None, default=None
+        Seeds initial weights, order of rows, dropout and the validation split. With an
+        int a fit is repeatable and no global random state is read or moved; None draws
+        the seed from NumPy's global state, as scikit-learn does.
+    device : str or torch.device, default="auto"
+        Where to train: ``"auto"`` takes cuda, then mps, then cpu.
+    dtype : {"float32", "float64"}, default="float32"
+        Precision of the network.
+    label_smoothing : float, default=0.0
+        How much of the target probability is spread evenly over all classes, in [0, 1).
+    class_weight : dict or "balanced", default=None
+        Weight of each class in the loss; ``"balanced"`` makes classes count alike.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted; for multilabel targets the column numbers.
+    net_ : skorch.NeuralNet
+        The skorch net, with ``module_``, ``optimizer_`` and ``save_params``.
+    history_ : skorch.history.History
+        What skorch records of each epoch.
+    loss_curve_ : list of float
+        Training loss of each epoch, in nats.
+    validation_loss_curve_ : list of float or None
+        Loss on the validation rows after each epoch; None without any.
+    n_iter_ : int
+        Number of epochs run by the last call of ``fit`` or ``partial_fit``.
+    n_outputs_ : int
+        Number of units in the last layer.
+    device_ : str
+        Where the network was trained.
+    n_features_in_ : int
+        Number of columns of X.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, if X has string names for all.
+
+    See Also
+    --------
+    NormMLPRegressor : The same network for real targets.
+    sknorm.preprocessing.Standardizer : What belongs in front of it.
+
+    Notes
+    -----
+    Mini-batches and batch statistics make a weight of 2 differ from giving the row
+    twice. They are equivalent, to rounding, in the strict configuration
+    ``NormMLPClassifier(norm="layer", batch_size=n, dtype="float64")`` with ``n`` at
+    least the number of rows, no dropout and an ``init`` that doesn't look at the data.
+    Rows of weight zero are left out before anything else is done.
+
+    A table of one row has no batch statistics: norm layers that need them use their
+    running statistics instead.
+
+    A prediction does not depend on which rows are predicted beside it.
+
+    References
+    ----------
+    S. Ioffe and C. Szegedy, "Batch Normalization: Accelerating Deep Network Training
+    by Reducing Internal Covariate Shift", ICML 2015.
+
+    K. He, X. Zhang, S. Ren and J. Sun, "Delving Deep into Rectifiers: Surpassing
+    Human-Level Performance on ImageNet Classification", ICCV 2015.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sknorm.neural_network import NormMLPClassifier
+    >>> from sknorm.preprocessing import Standardizer
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = make_pipeline(
+    ...     Standardizer(), NormMLPClassifier(max_epochs=30, random_state=0)
+    ... )
+    >>> bool(model.fit(X, y).score(X, y) > 0.95)
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        **BaseNormMLP._parameter_constraints,
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(128, 128),
+        *,
+        activation="relu",
+        norm="batch",
+        norm_position="before",
+        init="auto",
+        bias_init="auto",
+        dropout=0.0,
+        optimizer="adamw",
+        optimizer_params=None,
+        lr=1e-3,
+        lr_schedule="cosine",
+        weight_decay=1e-2,
+        clip_grad_norm=None,
+        max_epochs=100,
+        batch_size="auto",
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-4,
+        warm_start=False,
+        callbacks=None,
+        verbose=0,
+        random_state=None,
+        device="auto",
+        dtype="float32",
+        label_smoothing=0.0,
+        class_weight=None,
+    ):
+        super().__init__(
+            hidden_layer_sizes=hidden_layer_sizes,
+            activation=activation,
+            norm=norm,
+            norm_position=norm_position,
+            init=init,
+            bias_init=bias_init,
+            dropout=dropout,
+            optimizer=optimizer,
+            optimizer_params=optimizer_params,
+            lr=lr,
+            lr_schedule=lr_schedule,
+            weight_decay=weight_decay,
+            clip_grad_norm=clip_grad_norm,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            tol=tol,
+            warm_start=warm_start,
+            callbacks=callbacks,
+            verbose=verbose,
+            random_state=random_state,
+            device=device,
+            dtype=dtype,
+        )
+        self.label_smoothing = label_smoothing
+        self.class_weight = class_weight
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None):
+        """Train the network.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Labels, or an indicator matrix of 0 and 1.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+        X_val : array-like of shape (n_val, n_features), default=None
+            Validation rows, in place of ``validation_fraction``. In a Pipeline they
+            are transformed along if it is made with ``transform_input=["X_val"]``.
+        y_val : array-like of shape (n_val,) or (n_val, n_labels), default=None
+            Their labels.
+
+        Returns
+        -------
+        NormMLPClassifier
+            The fitted estimator itself.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data can't be used; the message says why.
+        DivergenceError
+            If the loss or a weight is no longer finite. An earlier fit is kept.
+        """
+        with restore_on_failure(self):
+            return self._fit(X, y, sample_weight, X_val, y_val)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Go over the rows once, without starting anew.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Labels, or an indicator matrix of 0 and 1.
+        classes : array-like of shape (n_classes,), default=None
+            Every label that will ever come; needed at the first call.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, relative to the others of this call.
+
+        Returns
+        -------
+        NormMLPClassifier
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            If ``classes`` is missing at the first call or lacks a label in ``y``, or
+            ``class_weight="balanced"``, which needs to see all rows.
+        """
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                "class_weight='balanced' needs to see all rows and can't be used with "
+                "partial_fit. Pass a dict of class weights."
+            )
+        with restore_on_failure(self):
+            first = not hasattr(self, "net_")
+            indicator = type_of_target(y).startswith("multilabel")
+            if first and classes is None and not indicator:
+                raise ValueError(
+                    "classes must be passed on the first call to partial_fit: all "
+                    "labels that will ever come."
+                )
+            if classes is not None and not first:
+                self._check_same_classes(np.unique(classes))
+            return self._partial_fit(X, y, sample_weight, classes)
+
+    def decision_function(self, X):
+        """Return the network's logits.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), (n_samples, n_classes) or (n_samples, n_labels)
+            Logits; of two classes, the second's less the first's.
+        """
+        check_is_fitted(self)
+        return self._targets.decision(self._output(X))
+
+    def predict_proba(self, X):
+        """Return the probability of each class, or of each label by itself.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
+            Probabilities in the order of ``classes_``.
+        """
+        check_is_fitted(self)
+        return self._targets.probabilities(self._output(X))
+
+    def predict_log_proba(self, X):
+        """Return the logarithm of the probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
+            Logarithms in nats, finite even where the probability underflows.
+        """
+        check_is_fitted(self)
+        return self._targets.log_probabilities(self._output(X))
+
+    def predict(self, X):
+        """Return the most likely label of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_labels)
+            Labels of the dtype that ``y`` had; of multilabel targets those with a
+            probability over one half.
+        """
+        check_is_fitted(self)
+        return self._targets.decode(self._output(X))
+
+    def _check_y(self, y):
+        check_classification_targets(y)
+        kind = type_of_target(y, input_name="y")
+        if kind == "multilabel-indicator":
+            return np.asarray(y.toarray() if hasattr(y, "toarray") else y)
+        if kind == "multiclass-multioutput":
+            raise ValueError(
+                "Unknown label type: y has several columns with more than two values "
+                "each (multiclass-multioutput). Wrap the estimator in "
+                "sklearn.multioutput.MultiOutputClassifier."
+            )
+        return column_or_1d(y, warn=True)
+
+    def _make_targets(self, y, sample_weight, classes):
+        if y.ndim == 2:
+            return IndicatorTargets(y.shape[1])
+        return ClassTargets(y if classes is None else classes)
+
+    def _check_same_classes(self, classes):
+        if not np.array_equal(classes, self.classes_):
+            raise ValueError(
+                "The 'classes' parameter must be the same in every call of "
+                f"partial_fit. The first had {self.classes_.tolist()!r}. Got "
+                f"{classes.tolist()!r}."
+            )
+
+    @property
+    def classes_(self):
+        """The labels, sorted; for multilabel targets the column numbers."""
+        return self._targets.classes
+
+    def _make_loss(self):
+        return self._targets.loss(self.label_smoothing)
+
+    def _row_weights(self, codes, sample_weight):
+        if self.class_weight is None:
+            return sample_weight
+        by_class = self._targets.class_weights(codes, self.class_weight, sample_weight)
+        return by_class if sample_weight is None else by_class * sample_weight
+
+    def _strata(self, codes):
+        return codes if codes.ndim == 1 else None
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags

@@ -1,0 +1,345 @@
+"""The skorch net that the estimators own: skorch's hooks, fed slices."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from skorch import NeuralNet
+from skorch.callbacks import Callback, EpochTimer
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from sknorm.exceptions import DivergenceError
+from sknorm.neural_network._losses import Loss
+from sknorm.neural_network._optimizers import build_optimizer
+from sknorm.nn.norms import needs_batch_statistics
+
+__all__ = ["LeanNet", "Rows", "Slices", "batch_bounds", "forward_rows"]
+
+# Rows that go through the network at once when no gradient is kept.
+_INFERENCE_ROWS = 8192
+
+# Matrix kernels treat the rows left over after the last full tile by other code, which
+# rounds differently. Filled up to a multiple of this, every row meets the same kernel,
+# and its prediction does not depend on how many rows stand beside it.
+_ROW_TILE = 32
+
+_BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
+
+
+@dataclass
+class Rows(Dataset):
+    """A table on the device: inputs, targets, and weights with mean 1 or None."""
+
+    X: Tensor
+    y: Tensor
+    weight: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def __getitem__(self, index: Any) -> tuple[Tensor, Tensor]:
+        return self.X[index], self.y[index]
+
+
+def batch_bounds(n_rows: int, batch_size: int) -> list[tuple[int, int]]:
+    """Cut rows into batches; a tail too small for statistics joins the one before.
+
+    Parameters
+    ----------
+    n_rows : int
+        Number of rows, at least 1.
+    batch_size : int
+        Rows in a batch.
+
+    Returns
+    -------
+    list of (start, stop)
+        No batch is smaller than a quarter of ``batch_size``, nor than two rows, unless
+        it is the only one.
+
+    Examples
+    --------
+    >>> from sknorm.neural_network._net import batch_bounds
+    >>> batch_bounds(9, 4)
+    [(0, 4), (4, 9)]
+    >>> batch_bounds(11, 4)
+    [(0, 4), (4, 8), (8, 11)]
+    """
+    starts = list(range(0, n_rows, batch_size))
+    tail = n_rows - starts[-1]
+    smallest = min(batch_size, max(2, batch_size // 4))
+    if tail < smallest and len(starts) > 1:
+        starts.pop()
+    return list(zip(starts, [*starts[1:], n_rows], strict=True))
+
+
+class Slices:
+    """Mini-batches as slices of one table on the device.
+
+    Parameters
+    ----------
+    rows : Rows
+        The table.
+    batch_size : int
+        Rows in a batch.
+    rng : numpy.random.Generator, default=None
+        Draws a new order for each epoch; rows come in their own order if None.
+    """
+
+    def __init__(
+        self, rows: Rows, batch_size: int, rng: np.random.Generator | None = None
+    ) -> None:
+        self.rows = rows
+        self.bounds = batch_bounds(len(rows), batch_size)
+        self.rng = rng
+
+    def __len__(self) -> int:
+        return len(self.bounds)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+        rows = self.rows
+        # The gradient of a full batch has no order.
+        if self.rng is None or len(self.bounds) == 1:
+            for start, stop in self.bounds:
+                weight = None if rows.weight is None else rows.weight[start:stop]
+                yield rows.X[start:stop], rows.y[start:stop], weight
+            return
+        order = torch.from_numpy(self.rng.permutation(len(rows))).to(rows.X.device)
+        for start, stop in self.bounds:
+            index = order[start:stop]
+            weight = None if rows.weight is None else rows.weight[index]
+            yield rows.X[index], rows.y[index], weight
+
+
+def forward_rows(module: nn.Module, X: Tensor) -> Iterator[Tensor]:
+    """Yield the output for X in slices, each row's independent of its neighbours.
+
+    The module has to be in evaluation mode already: switching it here would make two
+    threads that predict with the same network fall over each other.
+    """
+    device = next(module.parameters()).device
+    with torch.inference_mode():
+        for start in range(0, len(X), _INFERENCE_ROWS):
+            rows = X[start : start + _INFERENCE_ROWS].to(device)
+            missing = -len(rows) % _ROW_TILE
+            padded = nn.functional.pad(rows, (0, 0, 0, missing)) if missing else rows
+            yield module(padded)[: len(rows)]
+
+
+class LeanNet(NeuralNet):
+    """A skorch net whose epoch touches Python once a batch and syncs once an epoch.
+
+    Parameters
+    ----------
+    module : nn.Module
+        The network, initialised.
+    criterion : Loss
+        What is minimised.
+    optimizer : functools.partial
+        A torch optimizer class with its arguments.
+    weight_decay : float, default=0.0
+        Weight decay of the weight matrices.
+    schedule : callable, default=None
+        Factor on ``lr`` as a function of progress in [0, 1); constant if None.
+    clip_grad_norm : float, default=None
+        Largest norm of the gradient over all parameters; None leaves it alone.
+    rng : numpy.random.Generator, default=None
+        Draws the order of the rows.
+    **kwargs : dict
+        skorch's own parameters, see :class:`skorch.NeuralNet`.
+
+    Notes
+    -----
+    Callbacks get every notification skorch defines. Those of a batch cost a
+    synchronisation with the device, so they are sent only if a callback listens.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        criterion: Loss,
+        *,
+        optimizer: functools.partial,
+        weight_decay: float = 0.0,
+        schedule: Callable[[float], float] | None = None,
+        clip_grad_norm: float | None = None,
+        rng: np.random.Generator | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.weight_decay = weight_decay
+        self.schedule = schedule
+        self.clip_grad_norm = clip_grad_norm
+        self.rng = rng
+        super().__init__(
+            module,
+            criterion,
+            optimizer=optimizer,
+            train_split=None,
+            predict_nonlinearity=criterion.link,
+            **kwargs,
+        )
+
+    # -- what skorch builds ------------------------------------------------------------
+
+    @property
+    def _default_callbacks(self) -> list[tuple[str, Callback]]:
+        return [("epoch_timer", EpochTimer())]
+
+    def initialize_optimizer(self, *args: Any, **kwargs: Any) -> LeanNet:
+        """Make the optimizer, with weight decay on the weight matrices alone."""
+        self.optimizer_ = build_optimizer(
+            self.optimizer,
+            self.module_.named_parameters(),
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+        )
+        return self
+
+    def get_dataset(self, X: Any, y: Any = None) -> Rows:
+        """Return ``X`` if it is a table already, else make one of it."""
+        if isinstance(X, Rows):
+            return X
+        like = next(self.module_.parameters())
+        inputs = torch.as_tensor(np.asarray(X)).to(like)
+        return Rows(
+            inputs, torch.zeros(len(inputs)) if y is None else torch.as_tensor(y)
+        )
+
+    def get_split_datasets(
+        self, X: Rows, y: Rows | None = None, **fit_params: Any
+    ) -> tuple[Rows, Rows | None]:
+        """Take ``X`` as the training table and ``y`` as the validation table."""
+        return X, y
+
+    def get_iterator(self, dataset: Rows, training: bool = False) -> Slices:
+        """Return mini-batches in random order, or large slices in their own."""
+        if training:
+            return Slices(dataset, self.batch_size, self.rng)
+        return Slices(dataset, max(self.batch_size, _INFERENCE_ROWS))
+
+    # -- training ----------------------------------------------------------------------
+
+    def fit_loop(
+        self, X: Rows, y: Rows | None = None, epochs: int | None = None, **params: Any
+    ) -> LeanNet:
+        """Train for ``epochs``, preparing what the loop would else ask every step."""
+        self._listens = any(
+            getattr(type(callback), hook) is not getattr(Callback, hook)
+            for _, callback in self.callbacks_
+            for hook in _BATCH_HOOKS
+        )
+        # A single row has no batch statistics: its norm layers use the running ones.
+        self._frozen = [
+            part
+            for part in self.module_.modules()
+            if len(X) == 1 and needs_batch_statistics(part)
+        ]
+        self._step = 0
+        self._n_steps = (epochs or self.max_epochs) * len(
+            batch_bounds(len(X), self.batch_size)
+        )
+        return super().fit_loop(X, y, epochs=epochs, **params)
+
+    def run_single_epoch(
+        self,
+        iterator: Slices | None,
+        training: bool,
+        prefix: str,
+        step_fn: Callable,
+        **fit_params: Any,
+    ) -> None:
+        """Go over the table once; the loss is read from the device at the end."""
+        if iterator is None:
+            return
+        self._set_training(training)
+        losses = []
+        for batch in iterator:
+            losses.append(
+                self._step_with_hooks(batch, training, prefix, step_fn)
+                if self._listens
+                else step_fn(batch)["loss"]
+            )
+        rows = [stop - start for start, stop in iterator.bounds]
+        mean = float(np.average(torch.stack(losses).cpu().double(), weights=rows))
+        self.history.record(f"{prefix}_loss", mean)
+        self.history.record(f"{prefix}_batch_count", len(losses))
+        if training:
+            self.history.record("lr", float(self.optimizer_.param_groups[0]["lr"]))
+        if training and not math.isfinite(mean):
+            raise DivergenceError(
+                f"The training loss became {mean} in epoch {len(self.history)}."
+            )
+
+    def _step_with_hooks(
+        self, batch: tuple, training: bool, prefix: str, step_fn: Callable
+    ) -> Tensor:
+        """Take one step and tell the callbacks, in skorch's order and words."""
+        seen = batch[:2]
+        self.notify("on_batch_begin", batch=seen, training=training)
+        step = step_fn(batch)
+        self.history.record_batch(f"{prefix}_loss", step["loss"].item())
+        self.history.record_batch(f"{prefix}_batch_size", len(seen[0]))
+        self.notify("on_batch_end", batch=seen, training=training, **step)
+        return step["loss"]
+
+    def train_step(self, batch: tuple, **fit_params: Any) -> dict[str, Tensor]:
+        """Take one optimizer step on a batch."""
+        X, y, weight = batch
+        first: dict[str, Tensor] = {}
+
+        def closure() -> Tensor:
+            self.optimizer_.zero_grad()
+            output = self.module_(X)
+            loss = self.criterion_(output, y, weight)
+            loss.backward()
+            if self._listens:
+                self.notify(
+                    "on_grad_computed",
+                    named_parameters=list(self.module_.named_parameters()),
+                    batch=(X, y),
+                    training=True,
+                )
+            if self.clip_grad_norm is not None:
+                nn.utils.clip_grad_norm_(self.module_.parameters(), self.clip_grad_norm)
+            # L-BFGS calls this several times a step; the first is the step's loss.
+            if not first:
+                first.update(loss=loss.detach(), y_pred=output.detach())
+            return loss
+
+        if self.schedule is not None:
+            factor = self.schedule(self._step / self._n_steps)
+            for group in self.optimizer_.param_groups:
+                group["lr"] = self.lr * factor
+        self._step += 1
+        self.optimizer_.step(closure)
+        return first
+
+    def validation_step(self, batch: tuple, **fit_params: Any) -> dict[str, Tensor]:
+        """Return the loss of a batch that isn't trained on."""
+        X, y, weight = batch
+        with torch.no_grad():
+            output = self.module_(X)
+            return {"loss": self.criterion_(output, y, weight), "y_pred": output}
+
+    def _set_training(self, training: bool = True) -> None:
+        super()._set_training(training)
+        if training:
+            for part in self._frozen:
+                part.eval()
+
+    # -- prediction through skorch's own methods ---------------------------------------
+
+    def forward_iter(
+        self, X: Any, training: bool = False, device: str = "cpu"
+    ) -> Iterator[Tensor]:
+        """Yield the network's output in slices."""
+        self.module_.train(training)
+        for output in forward_rows(self.module_, self.get_dataset(X).X):
+            yield output.to(device)

@@ -1,0 +1,104 @@
+"""Any torch optimizer by name or class, with weight decay where it belongs."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from sknorm._registry import Registry
+
+__all__ = ["OPTIMIZERS", "build_optimizer", "resolve_optimizer"]
+
+OPTIMIZERS: Registry[type[Optimizer]] = Registry("optimizer")
+for _cls in vars(torch.optim).values():
+    if isinstance(_cls, type) and issubclass(_cls, Optimizer) and _cls is not Optimizer:
+        OPTIMIZERS.register(_cls.__name__.lower())(_cls)
+
+# The devices on which torch has one fused kernel for the whole update since 2.4.
+_FUSED = {torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD}
+_FUSED_DEVICES = {"cpu", "cuda"}
+
+
+def resolve_optimizer(spec: Any, *, owner: str) -> functools.partial[Optimizer]:
+    """Turn a name, class or ``functools.partial`` into a partial of the class.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    TypeError
+        If a class isn't a torch optimizer.
+    """
+    if isinstance(spec, str):
+        spec = OPTIMIZERS.get_named(spec, parameter="optimizer", owner=owner)
+    partial = spec if isinstance(spec, functools.partial) else functools.partial(spec)
+    cls = partial.func
+    if not (isinstance(cls, type) and issubclass(cls, Optimizer)):
+        raise TypeError(
+            f"The 'optimizer' parameter of {owner} must be a name such as 'adamw' or "
+            f"'sgd', or a subclass of torch.optim.Optimizer. Got {spec!r}."
+        )
+    return partial
+
+
+def build_optimizer(
+    optimizer: functools.partial[Optimizer],
+    named_parameters: Iterable[tuple[str, nn.Parameter]],
+    *,
+    lr: float,
+    weight_decay: float,
+) -> Optimizer:
+    """Make the optimizer of a network.
+
+    Weight decay reaches the weight matrices alone: pulling biases, gammas and betas
+    toward zero does not simplify the function, it fights the normalization.
+
+    Parameters
+    ----------
+    optimizer : functools.partial of a torch optimizer class
+        From :func:`resolve_optimizer`.
+    named_parameters : iterable of (str, Parameter)
+        What is trained.
+    lr : float
+        Learning rate.
+    weight_decay : float
+        Weight decay, in the sense of the optimizer class.
+
+    Returns
+    -------
+    torch.optim.Optimizer
+
+    Raises
+    ------
+    ValueError
+        If the optimizer has no weight decay and one is asked for.
+    """
+    cls, arguments = optimizer.func, dict(optimizer.keywords)
+    accepted = inspect.signature(cls).parameters
+    parameters = [p for _, p in named_parameters if p.requires_grad]
+    if "weight_decay" not in accepted:
+        if weight_decay:
+            raise ValueError(
+                f"The optimizer {cls.__name__} has no weight decay. Set weight_decay=0 "
+                f"or take another optimizer. Got weight_decay={weight_decay!r}."
+            )
+        return optimizer(parameters, lr=lr)
+    if (
+        cls in _FUSED
+        and parameters[0].device.type in _FUSED_DEVICES
+        and not arguments.keys() & {"foreach", "capturable", "differentiable"}
+    ):
+        arguments.setdefault("fused", True)
+    decay = arguments.pop("weight_decay", weight_decay)
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    return cls(groups, *optimizer.args, lr=lr, **arguments)

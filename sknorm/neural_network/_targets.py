@@ -1,0 +1,192 @@
+"""What stands between the caller's ``y`` and the numbers a network is trained on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, log_expit, log_softmax, softmax
+from sklearn.utils.class_weight import compute_sample_weight
+
+from sknorm.neural_network._losses import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Loss,
+    SquaredError,
+)
+from sknorm.statistics import Moments
+
+__all__ = ["ClassTargets", "IndicatorTargets", "RealTargets"]
+
+
+class ClassTargets:
+    """One label of any dtype a row, coded as the index into the sorted classes.
+
+    Parameters
+    ----------
+    classes : array-like of shape (n_classes,)
+        Every label there can be.
+    """
+
+    def __init__(self, classes: Any) -> None:
+        self.classes = np.unique(np.asarray(classes))
+        self.n_outputs = len(self.classes)
+
+    def encode(self, y: np.ndarray) -> np.ndarray:
+        """Return the index of each label as int64.
+
+        Raises
+        ------
+        ValueError
+            If a label isn't among the classes.
+        """
+        if y.ndim != 1:
+            raise ValueError(
+                "y must hold one label a row, as at the first fit. Got an array of "
+                f"shape {y.shape!r}."
+            )
+        unknown = np.setdiff1d(y, self.classes)
+        if len(unknown):
+            raise ValueError(
+                f"y contains the classes {unknown.tolist()!r}, which are not among the "
+                f"classes this estimator knows: {self.classes.tolist()!r}. Name every "
+                "class at the first call, partial_fit(X, y, classes=...), or start "
+                "anew with warm_start=False."
+            )
+        return np.searchsorted(self.classes, y).astype(np.int64)
+
+    def class_weights(
+        self, codes: np.ndarray, class_weight: Any, sample_weight: np.ndarray | None
+    ) -> np.ndarray:
+        """Return each row's class weight.
+
+        ``"balanced"`` counts a row by its sample weight, so that a weight of 2 and the
+        same row twice give the same answer.
+        """
+        if isinstance(class_weight, str):
+            totals = np.bincount(codes, sample_weight, minlength=self.n_outputs)
+            present = totals > 0
+            balanced = np.zeros(self.n_outputs)
+            balanced[present] = totals.sum() / (present.sum() * totals[present])
+            return balanced[codes]
+        known = self.classes.tolist()
+        unknown = [label for label in class_weight if label not in known]
+        if unknown:
+            raise ValueError(
+                f"The 'class_weight' parameter names the classes {unknown!r}, which "
+                f"are not in y. The classes are {known!r}."
+            )
+        return np.array([class_weight.get(label, 1.0) for label in known])[codes]
+
+    def loss(self, label_smoothing: float) -> Loss:
+        """Return the loss the network is trained on."""
+        return CrossEntropy(label_smoothing)
+
+    def decode(self, output: np.ndarray) -> np.ndarray:
+        """Return the most likely label of each row."""
+        return self.classes[output.argmax(axis=1)]
+
+    def probabilities(self, output: np.ndarray) -> np.ndarray:
+        """Return the probability of each class."""
+        return softmax(output, axis=1)
+
+    def log_probabilities(self, output: np.ndarray) -> np.ndarray:
+        """Return log-probabilities, finite where probabilities underflow."""
+        return log_softmax(output, axis=1)
+
+    def decision(self, output: np.ndarray) -> np.ndarray:
+        """Return logits; of two classes, how far the second is ahead."""
+        return output[:, 1] - output[:, 0] if self.n_outputs == 2 else output
+
+
+class IndicatorTargets:
+    """Any number of labels a row, given as columns of 0 and 1.
+
+    Parameters
+    ----------
+    n_labels : int
+        Number of columns.
+    """
+
+    def __init__(self, n_labels: int) -> None:
+        self.classes = np.arange(n_labels)
+        self.n_outputs = n_labels
+
+    def encode(self, y: np.ndarray) -> np.ndarray:
+        """Return the indicator matrix, checked for its width."""
+        if y.ndim != 2 or y.shape[1] != self.n_outputs:
+            raise ValueError(
+                f"y must be an indicator matrix with {self.n_outputs} columns, as at "
+                f"the first fit. Got an array of shape {y.shape!r}."
+            )
+        return y
+
+    def class_weights(
+        self, codes: np.ndarray, class_weight: Any, sample_weight: np.ndarray | None
+    ) -> np.ndarray:
+        """Return each row's weight: the product over labels, as scikit-learn's."""
+        return compute_sample_weight(class_weight, codes)
+
+    def loss(self, label_smoothing: float) -> Loss:
+        """Return the loss the network is trained on."""
+        return BinaryCrossEntropy(label_smoothing)
+
+    def decode(self, output: np.ndarray) -> np.ndarray:
+        """Return 1 where a label is more likely than not."""
+        return (output > 0).astype(np.int64)
+
+    def probabilities(self, output: np.ndarray) -> np.ndarray:
+        """Return the probability of each label."""
+        return expit(output)
+
+    def log_probabilities(self, output: np.ndarray) -> np.ndarray:
+        """Return log-probabilities, finite where probabilities underflow."""
+        return log_expit(output)
+
+    def decision(self, output: np.ndarray) -> np.ndarray:
+        """Return the logit of each label."""
+        return output
+
+
+class RealTargets:
+    """Real numbers, trained on in units of their own mean and standard deviation.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
+        The training targets.
+    sample_weight : ndarray of shape (n_samples,) or None
+        Their weights.
+    """
+
+    def __init__(self, y: np.ndarray, sample_weight: np.ndarray | None) -> None:
+        columns = y.reshape(len(y), -1)
+        moments = Moments.from_array(columns, sample_weight)
+        self.shape = y.shape[1:]
+        self.n_outputs = columns.shape[1]
+        self.mean = moments.mean
+        self.scale = np.where(moments.is_constant(), 1.0, moments.std())
+
+    def encode(self, y: np.ndarray) -> np.ndarray:
+        """Return standardized targets as columns.
+
+        Raises
+        ------
+        ValueError
+            If the number of outputs isn't that of the first fit.
+        """
+        if y.shape[1:] != self.shape:
+            raise ValueError(
+                f"y must have the shape (n_samples, *{self.shape!r}) as at the first "
+                f"fit. Got an array of shape {y.shape!r}."
+            )
+        return (y.reshape(len(y), -1) - self.mean) / self.scale
+
+    def loss(self) -> Loss:
+        """Return the loss the network is trained on."""
+        return SquaredError()
+
+    def decode(self, output: np.ndarray) -> np.ndarray:
+        """Return predictions in the units and the shape of the training targets."""
+        values = output.astype(np.float64) * self.scale + self.mean
+        return values.reshape(len(output), *self.shape)
