@@ -17,13 +17,17 @@ def best_device() -> torch.device:
     return torch.device("cpu")
 
 
-def resolve_device(device: str | torch.device) -> torch.device:
+def resolve_device(
+    device: str | torch.device, *, dtype: torch.dtype = torch.float32
+) -> torch.device:
     """Turn the ``device`` parameter into a device that is really there.
 
     Parameters
     ----------
     device : "auto", str or torch.device
         ``"auto"`` takes :func:`best_device`; anything else is read by torch.
+    dtype : torch.dtype, default=torch.float32
+        What the device has to compute in. MPS has no float64.
 
     Returns
     -------
@@ -32,10 +36,12 @@ def resolve_device(device: str | torch.device) -> torch.device:
     Raises
     ------
     ValueError
-        If torch doesn't know the name, or the machine has no such device.
+        If torch doesn't know the name, the machine has no such device, or the device
+        can't compute in ``dtype``.
     """
     if isinstance(device, str) and device == "auto":
-        return best_device()
+        best = best_device()
+        return best if _computes(best, dtype) else torch.device("cpu")
     try:
         resolved = torch.device(device)
     except (RuntimeError, TypeError):
@@ -55,7 +61,16 @@ def resolve_device(device: str | torch.device) -> torch.device:
             f"device={device!r} was asked for, but torch sees no MPS device here. "
             "Use device='auto' to take what is present."
         )
+    if not _computes(resolved, dtype):
+        raise ValueError(
+            f"device={device!r} can't compute in {dtype}. Use dtype='float32' or "
+            "device='cpu'."
+        )
     return resolved
+
+
+def _computes(device: torch.device, dtype: torch.dtype) -> bool:
+    return not (device.type == "mps" and dtype == torch.float64)
 
 
 @contextmanager

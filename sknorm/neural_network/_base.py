@@ -47,6 +47,9 @@ __all__ = ["BaseNormMLP"]
 # small batches; large ones get batches that keep the matrix kernels busy.
 _SMALLEST_BATCH, _LARGEST_BATCH, _BATCHES_AN_EPOCH = 32, 256, 16
 
+# Callbacks of a whole fit, such as early stopping; partial_fit drops them.
+_FIT_ONLY = "sknorm_fit_"
+
 
 class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
     """Parameters, training and inference of the multi-layer perceptrons."""
@@ -177,6 +180,10 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         )
         if self.early_stopping:
             callbacks.append(self._early_stopping())
+        if self.verbose == 1:
+            callbacks.append(EpochProgress(type(self).__name__))
+        elif self.verbose > 1:
+            callbacks.append(PrintLog())
         net = self._make_net(rows, rng, schedule, callbacks, go_on=go_on)
         self._train(net, rows, valid, self.max_epochs)
         return self
@@ -195,6 +202,9 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
             )
         else:
             net = self.net_
+            net.callbacks_ = [
+                named for named in net.callbacks_ if not named[0].startswith(_FIT_ONLY)
+            ]
             for group in net.optimizer_.param_groups:
                 group["lr"] = self.lr
         net.schedule = None
@@ -212,7 +222,7 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         resolve_bias_initializer(self.bias_init, owner=owner)
         resolve_optimizer(self.optimizer, owner=owner)
         resolve_schedule(self.lr_schedule, monitor="train_loss", owner=owner)
-        resolve_device(self.device)
+        resolve_device(self.device, dtype=getattr(torch, self.dtype))
 
     def _prepare(self, X, y, sample_weight, X_val, y_val, *, go_on, classes=None):
         """Validate everything and return training and validation rows on the CPU."""
@@ -310,14 +320,10 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
 
     def _make_net(self, rows, rng, schedule, callbacks, *, go_on):
         """Build the skorch net around a new network, or around a copy of the last."""
-        device = resolve_device(self.device)
+        device = resolve_device(self.device, dtype=getattr(torch, self.dtype))
         module = (
             copy.deepcopy(self.net_.module_) if go_on else self._make_module(rows, rng)
         )
-        if self.verbose == 1:
-            callbacks.append(EpochProgress(type(self).__name__))
-        elif self.verbose > 1:
-            callbacks.append(PrintLog())
         optimizer = functools.partial(
             resolve_optimizer(self.optimizer, owner=type(self).__name__),
             **(self.optimizer_params or {}),
@@ -333,7 +339,13 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
             max_epochs=self.max_epochs,
             batch_size=self._resolve_batch_size(len(rows)),
             rng=rng,
-            callbacks=[*callbacks, *(self.callbacks or [])],
+            callbacks=[
+                *(
+                    (f"{_FIT_ONLY}{i}", callback)
+                    for i, callback in enumerate(callbacks)
+                ),
+                *(self.callbacks or []),
+            ],
             device=str(device),
             verbose=self.verbose,
         )
@@ -415,8 +427,8 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         return (
             "What helps, most likely first: inputs of unit size (the largest |X| is "
             f"{largest:.3g}; put sknorm.preprocessing.Standardizer in front), a "
-            f"smaller lr (now {self.lr!r}), init='auto' (now {self.init!r}), norm='batch' or "
-            f"'layer' (now {self.norm!r}), clip_grad_norm=1.0 (now "
+            f"smaller lr (now {self.lr!r}), init='auto' (now {self.init!r}), "
+            f"norm='batch' or 'layer' (now {self.norm!r}), clip_grad_norm=1.0 (now "
             f"{self.clip_grad_norm!r})."
         )
 

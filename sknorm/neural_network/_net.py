@@ -294,7 +294,7 @@ class LeanNet(NeuralNet):
         X, y, weight = batch
         first: dict[str, Tensor] = {}
 
-        def closure() -> Tensor:
+        def closure() -> Any:
             self.optimizer_.zero_grad()
             output = self.module_(X)
             loss = self.criterion_(output, y, weight)

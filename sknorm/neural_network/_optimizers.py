@@ -15,10 +15,15 @@ from sknorm._registry import Registry
 
 __all__ = ["OPTIMIZERS", "build_optimizer", "resolve_optimizer"]
 
+# What a dense network with biases can't be trained with: sparse gradients alone, or
+# matrices alone.
+_NOT_FOR_DENSE = {"Optimizer", "SparseAdam", "Muon"}
+
 OPTIMIZERS: Registry[type[Optimizer]] = Registry("optimizer")
-for _cls in vars(torch.optim).values():
-    if isinstance(_cls, type) and issubclass(_cls, Optimizer) and _cls is not Optimizer:
-        OPTIMIZERS.register(_cls.__name__.lower())(_cls)
+for _name, _cls in vars(torch.optim).items():
+    is_optimizer = isinstance(_cls, type) and issubclass(_cls, Optimizer)
+    if is_optimizer and _name not in _NOT_FOR_DENSE:
+        OPTIMIZERS.register(_name.lower())(_cls)
 
 # The devices on which torch has one fused kernel for the whole update since 2.4.
 _FUSED = {torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD}

@@ -25,7 +25,7 @@ class EpochProgress(Callback):
 
     def initialize(self) -> EpochProgress:
         """Start without a bar."""
-        self.bar_ = None
+        self.bar_: Any = None
         return self
 
     def on_train_begin(self, net: NeuralNet, *args: Any, **kwargs: Any) -> None:

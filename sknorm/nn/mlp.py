@@ -199,7 +199,7 @@ class MLP(nn.Sequential):
 def check_hidden_layer_sizes(sizes: Any, *, owner: str = "MLP") -> tuple[int, ...]:
     """Return the widths as a tuple of ints; one int stands for one layer."""
     widths = (sizes,) if isinstance(sizes, numbers.Integral) else tuple(sizes)
-    if not all(isinstance(w, numbers.Integral) and w > 0 for w in widths):
+    if not all(isinstance(w, numbers.Integral) and int(w) > 0 for w in widths):
         raise ValueError(
             f"The 'hidden_layer_sizes' parameter of {owner} must hold positive "
             f"integers, such as (128, 128), or be empty. Got {sizes!r}."
