@@ -78,14 +78,12 @@ class MLP(nn.Sequential):
     --------
     >>> import torch
     >>> from sknorm.nn.mlp import MLP
-    >>> MLP(784, 10, hidden_layer_sizes=(256,), norm="batch", init="kaiming_normal")
-    MLP(
-      (0): Linear(in_features=784, out_features=256, bias=True)
-      (1): BatchNorm1d(256, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)
-      (2): ReLU()
-      (3): Linear(in_features=256, out_features=10, bias=True)
-    )
-    """  # noqa: E501 - torch prints the layer on one line
+    >>> mlp = MLP(784, 10, hidden_layer_sizes=(256,), norm="batch")
+    >>> [type(part).__name__ for part in mlp]
+    ['Linear', 'BatchNorm1d', 'ReLU', 'Linear']
+    >>> mlp(torch.zeros(5, 784)).shape
+    torch.Size([5, 10])
+    """
 
     def __init__(
         self,
@@ -156,7 +154,7 @@ class MLP(nn.Sequential):
         inputs_normalized = norm.acts_on == "signal" and norm_position == "after"
         for index, linear in enumerate(linears):
             bound = scheme.bind(
-                phi=phi.module(),
+                phi=phi.function,
                 gain=phi.gain,
                 position=_position(index, len(linears), inputs_normalized),
                 normalized=norm.acts_on != "nothing",
@@ -167,7 +165,9 @@ class MLP(nn.Sequential):
                     linear.bias, fan_in=linear.in_features, generator=generator
                 )
             else:
-                bias_scheme(linear.bias, generator=generator)
+                bias_scheme.fill_bias(
+                    linear.bias, fan_in=linear.in_features, generator=generator
+                )
 
     @torch.no_grad()
     def _scale_by_data(
