@@ -83,8 +83,8 @@ class Norm:
         if num_features < self.min_features:
             raise ValueError(
                 f"norm={self.name!r} takes its statistics over the units of a layer "
-                f"and needs at least {self.min_features} of them. Got a hidden layer of "
-                f"{num_features}. Widen hidden_layer_sizes, or use norm='batch' or "
+                f"and needs at least {self.min_features} of them. Got a hidden layer "
+                f"of {num_features}. Widen hidden_layer_sizes, or use norm='batch' or "
                 "'none'."
             )
         module = self.factory(num_features)
@@ -552,8 +552,8 @@ def resolve_norm(spec: Any, *, parameter: str = "norm", owner: str = "MLP") -> N
     ):
         raise ValueError(
             f"The {parameter!r} parameter of {owner} can't be {made.__name__}: it "
-            "reads a table of shape (rows, features) as one sample with channels and mixes "
-            "the rows. Use norm='layer' to normalize each row."
+            "reads a table of shape (rows, features) as one sample with channels and "
+            "mixes the rows. Use norm='layer' to normalize each row."
         )
     if callable(spec) and not isinstance(spec, nn.Module):
         narrowest = 2 if made is nn.LayerNorm else 1

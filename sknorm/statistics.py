@@ -1,0 +1,283 @@
+"""Mergeable summaries of the columns of a table.
+
+A summary is a value: updating or merging makes a new one. That makes one algorithm
+serve a fit, a stream of batches, groups, and a reduction over several machines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sknorm._kernels.moments import (
+    ColumnMoments,
+    column_moments,
+    empty_moments,
+    merge,
+)
+
+__all__ = ["Moments"]
+
+# A spread of up to this many units in the last place of the mean is what rounding
+# makes of a constant.
+_ROUNDING_UNITS = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    r"""Count, mean and variance of each column.
+
+    Make one with :meth:`from_array` or :meth:`empty`.
+
+    Parameters
+    ----------
+    columns : ColumnMoments
+        The numbers it rests on.
+
+    Notes
+    -----
+    With weights :math:`w_i` the mean is :math:`\bar x = \sum w_i x_i / \sum w_i`, the
+    variance :math:`\sum w_i (x_i - \bar x)^2 / (\sum w_i - ddof)`. NaN is a missing
+    value and counts nowhere. Two summaries are merged by the pairwise formula of Chan
+    et al., with the mean held as an offset from one of the column's own values and the
+    standard deviation in place of the sum of squares: offsets far larger than the
+    spread cost no digits, and data up to the largest double have a finite standard
+    deviation.
+
+    References
+    ----------
+    T. Chan, G. Golub and R. LeVeque, "Algorithms for Computing the Sample Variance:
+    Analysis and Recommendations", The American Statistician 37(3), 1983.
+
+    P. Pébay, "Formulas for Robust, One-Pass Parallel Computation of Covariances and
+    Arbitrary-Order Statistical Moments", Sandia Report SAND2008-6212, 2008.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sknorm.statistics import Moments
+    >>> X = np.array([[1.0, 10.0], [3.0, np.nan]])
+    >>> moments = Moments.from_array(X)
+    >>> moments.mean
+    array([ 2., 10.])
+    >>> moments.merge(Moments.from_array([[5.0, 30.0]])).std()
+    array([ 1.63299316, 10.        ])
+    """
+
+    columns: ColumnMoments
+
+    @classmethod
+    def empty(cls, n_features: int) -> Moments:
+        """Return the summary of no rows.
+
+        Parameters
+        ----------
+        n_features : int
+            Number of columns.
+
+        Returns
+        -------
+        Moments
+        """
+        return cls(empty_moments(n_features))
+
+    @classmethod
+    def from_array(cls, X: Any, sample_weight: Any = None) -> Moments:
+        """Summarise a table.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Real numbers; NaN is a missing value.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights, at least 0. A row of weight 0 counts nowhere.
+
+        Returns
+        -------
+        Moments
+
+        Raises
+        ------
+        ValueError
+            If X isn't a table of real numbers, a value is infinite, or the weights
+            don't fit.
+        """
+        X = np.asarray(X)
+        if X.ndim != 2 or X.dtype.kind not in "biuf":
+            raise ValueError(
+                "Moments needs a table of real numbers with rows and columns. Got an "
+                f"array of shape {X.shape!r} and dtype {X.dtype!s}."
+            )
+        if X.dtype.kind != "f" or X.dtype.itemsize > 8:
+            X = X.astype(np.float64)
+        weight = None
+        if sample_weight is not None:
+            weight = np.asarray(sample_weight, dtype=np.float64)
+            if weight.shape != X.shape[:1]:
+                raise ValueError(
+                    f"sample_weight must have one weight for each of the {len(X)} "
+                    f"rows. Got an array of shape {weight.shape!r}."
+                )
+            if not (np.isfinite(weight).all() and (weight >= 0).all()):
+                raise ValueError(
+                    "sample_weight must hold finite numbers that are not negative."
+                )
+        columns = column_moments(X, weight)
+        # An infinite value is the only thing that makes the mean of a column with
+        # values something else than a number.
+        broken = np.flatnonzero(~np.isfinite(columns.offset))
+        if len(broken):
+            raise ValueError(
+                f"Moments needs finite values, but the columns {broken.tolist()!r} "
+                "hold an infinite one."
+            )
+        return cls(columns)
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns."""
+        return len(self.columns.count)
+
+    @property
+    def count(self) -> np.ndarray:
+        """Number of values of each column that count, int64."""
+        return self.columns.count
+
+    @property
+    def weight_sum(self) -> np.ndarray:
+        """Sum of the weights of each column's values."""
+        return self.columns.weight
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Mean of each column, NaN for one without values."""
+        return self.columns.origin + self.columns.offset
+
+    @property
+    def mean_remainder(self) -> np.ndarray:
+        """What rounding took off the mean, so that mean and this together are it."""
+        return (self.columns.origin - self.mean) + self.columns.offset
+
+    def update(self, X: Any, sample_weight: Any = None) -> Moments:
+        """Return the summary of these rows and those of ``X``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            More rows.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Their weights.
+
+        Returns
+        -------
+        Moments
+            A new summary; this one is as it was.
+        """
+        return self.merge(Moments.from_array(X, sample_weight))
+
+    def merge(self, other: Moments) -> Moments:
+        """Return the summary of the rows of both.
+
+        Parameters
+        ----------
+        other : Moments
+            Summary of other rows of the same columns.
+
+        Returns
+        -------
+        Moments
+            A new summary.
+
+        Raises
+        ------
+        ValueError
+            If the number of columns differs.
+        """
+        if other.n_features != self.n_features:
+            raise ValueError(
+                f"Summaries of {self.n_features} and of {other.n_features} columns "
+                "can't be merged."
+            )
+        return Moments(merge(self.columns, other.columns))
+
+    def forget(self, factor: float) -> Moments:
+        """Return the summary with all weights multiplied by a factor.
+
+        Parameters
+        ----------
+        factor : float
+            In (0, 1]; before an update it makes old rows count less.
+
+        Returns
+        -------
+        Moments
+            A new summary with the same mean and variance.
+
+        Raises
+        ------
+        ValueError
+            If the factor isn't in (0, 1].
+        """
+        if not 0 < factor <= 1:
+            raise ValueError(f"The factor must be in (0, 1]. Got {factor!r}.")
+        return Moments(self.columns._replace(weight=self.columns.weight * factor))
+
+    def std(self, ddof: float = 0) -> np.ndarray:
+        """Return the standard deviation of each column.
+
+        Parameters
+        ----------
+        ddof : float, default=0
+            What is taken off the sum of weights; 1 makes the variance unbiased where
+            weights count repetitions.
+
+        Returns
+        -------
+        ndarray of shape (n_features,)
+            NaN where there are no more values than ``ddof``.
+        """
+        weight = self.columns.weight
+        enough = weight > ddof
+        freedom = np.where(enough, weight - ddof, 1.0)
+        correction = np.sqrt(weight / freedom)
+        return np.where(enough, self.columns.std * correction, np.nan)
+
+    def variance(self, ddof: float = 0) -> np.ndarray:
+        """Return the variance of each column, the square of :meth:`std`.
+
+        Parameters
+        ----------
+        ddof : float, default=0
+            What is taken off the sum of weights.
+
+        Returns
+        -------
+        ndarray of shape (n_features,)
+            Infinite where it passes the largest double, though the standard deviation
+            doesn't.
+        """
+        with np.errstate(over="ignore", under="ignore"):
+            return np.square(self.std(ddof))
+
+    def is_constant(self) -> np.ndarray:
+        r"""Tell which columns hold one value only, up to rounding.
+
+        Returns
+        -------
+        ndarray of bool of shape (n_features,)
+            True where the standard deviation is at most two units in the last place
+            of the mean, :math:`2 \epsilon |\bar x|`.
+
+        Notes
+        -----
+        Deviations are measured from one of the column's own values, so equal values
+        have a standard deviation of exactly 0 and what is seen of unequal ones is real.
+        The bound only catches columns whose values differ by rounding itself. It is
+        relative, so a column of tiny values isn't constant, and does not depend on the
+        scale of the weights.
+        """
+        bound = _ROUNDING_UNITS * np.finfo(np.float64).eps * np.abs(self.mean)
+        with np.errstate(invalid="ignore"):
+            return (self.columns.weight > 0) & (self.std() <= bound)
