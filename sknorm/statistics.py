@@ -6,7 +6,7 @@ serve a fit, a stream of batches, groups, and a reduction over several machines.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -222,7 +222,7 @@ class Moments:
         """
         if not 0 < factor <= 1:
             raise ValueError(f"The factor must be in (0, 1]. Got {factor!r}.")
-        return Moments(self.columns._replace(weight=self.columns.weight * factor))
+        return Moments(replace(self.columns, weight=self.columns.weight * factor))
 
     def std(self, ddof: float = 0) -> np.ndarray:
         """Return the standard deviation of each column.

@@ -8,6 +8,8 @@ from sknorm._kernels.tiles import row_tiles
 
 __all__ = ["scale_columns", "unscale_columns"]
 
+_Step = tuple[np.ufunc, np.ndarray]
+
 
 def scale_columns(
     X: np.ndarray,
@@ -33,7 +35,7 @@ def scale_columns(
     -------
     ndarray of the shape and dtype of X
     """
-    steps = [(np.subtract, part) for part in center]
+    steps: list[_Step] = [(np.subtract, part) for part in center]
     if scale is not None:
         steps.append((np.divide, scale))
     return _by_tiles(X, out, steps)
@@ -46,15 +48,13 @@ def unscale_columns(
     out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return ``Z * scale + center``, the inverse of :func:`scale_columns`."""
-    steps = [] if scale is None else [(np.multiply, scale)]
+    steps: list[_Step] = [] if scale is None else [(np.multiply, scale)]
     # Small parts first, so that they are not lost against the large one.
     steps += [(np.add, part) for part in reversed(center)]
     return _by_tiles(Z, out, steps)
 
 
-def _by_tiles(
-    X: np.ndarray, out: np.ndarray | None, steps: list[tuple[np.ufunc, np.ndarray]]
-) -> np.ndarray:
+def _by_tiles(X: np.ndarray, out: np.ndarray | None, steps: list[_Step]) -> np.ndarray:
     if out is None:
         out = np.empty_like(X)
     for rows in row_tiles(*X.shape):

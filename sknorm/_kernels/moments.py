@@ -8,7 +8,7 @@ underflows where the data don't.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,7 +20,8 @@ __all__ = ["ColumnMoments", "column_moments", "empty_moments", "merge"]
 _SMALLEST_SQUARE, _LARGEST_SQUARE = 1e-280, 1e300
 
 
-class ColumnMoments(NamedTuple):
+@dataclass(frozen=True)
+class ColumnMoments:
     """Statistics of each column, arrays of shape (n_features,)."""
 
     count: np.ndarray
@@ -70,7 +71,8 @@ def merge(a: ColumnMoments, b: ColumnMoments) -> ColumnMoments:
 
 def _borrow(a: ColumnMoments, b: ColumnMoments) -> ColumnMoments:
     unseen = a.count == 0
-    return a._replace(
+    return replace(
+        a,
         origin=np.where(unseen, b.origin, a.origin),
         offset=np.where(unseen, b.offset, a.offset),
     )
