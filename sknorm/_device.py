@@ -98,3 +98,30 @@ def local_rng(seed: int, device: torch.device) -> Iterator[None]:
         finally:
             if mps_state is not None:
                 torch.mps.set_rng_state(mps_state)
+
+
+# Multiplications in a forward pass below which handing work to other threads costs more
+# than they save.
+_WORTH_A_THREAD = 4e6
+
+
+@contextmanager
+def fitting_threads(work: float, device: torch.device) -> Iterator[None]:
+    """Compute small steps on one thread, and give the setting back.
+
+    Parameters
+    ----------
+    work : float
+        Multiplications in the forward pass of one step.
+    device : torch.device
+        Where the step is computed; threads matter on the CPU alone.
+    """
+    before = torch.get_num_threads()
+    if device.type != "cpu" or work >= _WORTH_A_THREAD or before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

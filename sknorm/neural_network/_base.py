@@ -18,7 +18,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from skorch.callbacks import EarlyStopping, PrintLog
 
-from sknorm._device import local_rng, resolve_device
+from sknorm._device import fitting_threads, local_rng, resolve_device
 from sknorm._validation import (
     Interval,
     StrOptions,
@@ -398,7 +398,9 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         device = torch.device(net.device)
         seed = int(net.rng.integers(np.iinfo(np.int64).max))
         before = len(net.history)
-        with local_rng(seed, device):
+        size = sum(p.numel() for p in net.module_.parameters())
+        work = float(size * net.batch_size)
+        with local_rng(seed, device), fitting_threads(work, device):
             try:
                 net.max_epochs = epochs
                 net.partial_fit(_to(rows, device), _to(valid, device))

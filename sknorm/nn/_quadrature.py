@@ -12,21 +12,25 @@ from torch import Tensor
 
 __all__ = ["gaussian_expectation", "slope"]
 
-# Panels end at quarters, so that kinks of piecewise functions, which stand at round
-# numbers, fall between panels where quadrature does not see them.
-_REACH, _PANELS_PER_UNIT, _NODES = 14, 4, 12
+# Past 14 standard deviations a normal density is below 1e-43.
+_REACH, _PANEL, _NODES = 14.0, 0.25, 12
+# How far out, in the function's own units, kinks are looked after.
+_KINK_REACH = 8.0
 
 
-@functools.cache
-def _rule() -> tuple[Tensor, Tensor]:
-    """Return nodes and weights of the expectation under N(0, 1)."""
+@functools.lru_cache(maxsize=16)
+def _rule(std: float) -> tuple[Tensor, Tensor]:
+    """Return nodes and weights of the expectation under N(0, std^2)."""
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
-    edges = np.linspace(-_REACH, _REACH, 2 * _REACH * _PANELS_PER_UNIT + 1)
-    half = (edges[1] - edges[0]) / 2
-    z = ((edges[:-1] + half)[:, None] + half * nodes).ravel()
+    own = np.arange(-_REACH, _REACH + _PANEL, _PANEL)
+    kinks = np.arange(-_KINK_REACH, _KINK_REACH + _PANEL, _PANEL) / std
+    edges = np.union1d(own, kinks[abs(kinks) < _REACH])
+    half = np.diff(edges)[:, None] / 2
+    z = (edges[:-1, None] + half * (nodes + 1)).ravel()
     density = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
-    weight = np.tile(half * weights, len(edges) - 1) * density
-    return torch.from_numpy(z), torch.from_numpy(weight)
+    return torch.from_numpy(std * z), torch.from_numpy(
+        (half * weights).ravel() * density
+    )
 
 
 def gaussian_expectation(fn: Callable[[Tensor], Tensor], std: float = 1.0) -> float:
@@ -35,19 +39,27 @@ def gaussian_expectation(fn: Callable[[Tensor], Tensor], std: float = 1.0) -> fl
     Parameters
     ----------
     fn : callable
-        Elementwise function of a 1-D float64 tensor.
+        Elementwise function from a float64 tensor of shape (n_points,) to one of the
+        same shape.
     std : float, default=1.0
-        Standard deviation of the variable, whose mean is 0.
+        Standard deviation of the variable, greater than 0; its mean is 0.
 
     Returns
     -------
     float
         :math:`E[f(z)]` for :math:`z \sim N(0, \text{std}^2)`.
 
+    Raises
+    ------
+    ValueError
+        If ``std`` isn't a finite number greater than 0, or the mean isn't finite.
+
     Notes
     -----
-    Gauss-Legendre quadrature on panels a quarter of ``std`` wide: exact to rounding
-    for functions that are smooth but for kinks at multiples of that.
+    Gauss-Legendre quadrature on panels that end at every quarter, of ``std`` and of the
+    function's own unit: piecewise functions have their kinks and jumps at such round
+    numbers, and between panels quadrature does not see them. Exact to rounding for
+    functions that are smooth elsewhere and grow slower than :math:`e^{10 |z|}`.
 
     Examples
     --------
@@ -55,17 +67,36 @@ def gaussian_expectation(fn: Callable[[Tensor], Tensor], std: float = 1.0) -> fl
     >>> from sknorm.nn.activations import gaussian_expectation
     >>> round(gaussian_expectation(torch.relu), 5)
     0.39894
+    >>> round(gaussian_expectation(torch.square, std=3.0), 5)
+    9.0
     """
-    z, weight = _rule()
+    if not (math.isfinite(std) and std > 0):
+        raise ValueError(
+            "The 'std' parameter of gaussian_expectation must be finite and greater "
+            f"than 0. Got {std!r}."
+        )
+    z, weight = _rule(std)
     with torch.no_grad():
-        return float((fn(std * z) * weight).sum())
+        mean = float((fn(z.clone()) * weight).sum())
+    if not math.isfinite(mean):
+        raise ValueError(
+            f"The function has no finite mean over N(0, {std:g}^2): got {mean!r}. It "
+            "must be finite for every number and grow slower than a normal density "
+            "falls."
+        )
+    return mean
 
 
 def slope(fn: Callable[[Tensor], Tensor], z: Tensor) -> Tensor:
-    """Return the derivative of an elementwise function at each point."""
-    with torch.enable_grad():
+    """Return the derivative of an elementwise function at each point.
+
+    It is 0 where torch passes no gradient, as through ``torch.round``.
+    """
+    # A caller may sit in no_grad or inference_mode, which this derivative outlives.
+    with torch.inference_mode(False), torch.enable_grad():
         at = z.detach().clone().requires_grad_()
         value = fn(at)
         if not value.requires_grad:
-            return torch.zeros_like(z)
-        return torch.autograd.grad(value.sum(), at)[0]
+            return torch.zeros_like(at)
+        (result,) = torch.autograd.grad(value.sum(), at, materialize_grads=True)
+    return result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 import numbers
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
@@ -151,15 +152,21 @@ class MLP(nn.Sequential):
     ) -> None:
         """Fill every weight and bias, first layer to last."""
         linears = self.linears
+        gain, problem = _gain(phi)
         inputs_normalized = norm.acts_on == "signal" and norm_position == "after"
         for index, linear in enumerate(linears):
-            bound = scheme.bind(
-                phi=phi.function,
-                gain=phi.gain,
-                position=_position(index, len(linears), inputs_normalized),
-                normalized=norm.acts_on != "nothing",
-            )
-            bound(linear.weight, gain=phi.gain, generator=generator)
+            try:
+                bound = scheme.bind(
+                    phi=lambda z: phi.function(z),
+                    gain=gain,
+                    position=_position(index, len(linears), inputs_normalized),
+                    normalized=norm.acts_on != "nothing",
+                )
+                bound(linear.weight, gain=gain, generator=generator)
+            except ValueError as error:
+                raise problem or error from None
+            if problem is not None and linear.weight.isnan().any():
+                raise problem
             if bias_scheme is None:
                 bound.init_bias(
                     linear.bias, fan_in=linear.in_features, generator=generator
@@ -239,6 +246,18 @@ def _block(
     if dropout > 0:
         is_selu = isinstance(activation, nn.SELU)
         yield nn.AlphaDropout(dropout) if is_selu else nn.Dropout(dropout)
+
+
+def _gain(phi: Activation) -> tuple[float, ValueError | None]:
+    """Return the activation's gain, or NaN and why it has none.
+
+    An activation that isn't elementwise is welcome with every scheme that doesn't ask
+    for its gain; one that does refuses NaN, or fills the weights with it.
+    """
+    try:
+        return phi.gain, None
+    except ValueError as problem:
+        return math.nan, problem
 
 
 def _position(

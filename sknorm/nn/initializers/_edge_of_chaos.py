@@ -15,6 +15,8 @@ from sknorm.nn.initializers._scheme import (
     Initializer,
     Phi,
     Position,
+    Source,
+    is_number,
     require,
 )
 
@@ -37,7 +39,8 @@ class EdgeOfChaos(Initializer):
     Raises
     ------
     ValueError
-        If ``q_star`` isn't positive, or the activation has no edge of chaos.
+        If ``q_star`` isn't a finite number greater than 0, or, from ``bind``, if the
+        activation has no edge of chaos.
 
     Notes
     -----
@@ -46,10 +49,16 @@ class EdgeOfChaos(Initializer):
     :math:`q = \sigma_w^2 E[\phi(\sqrt q z)^2] + \sigma_b^2`, at which a gradient is
     multiplied by :math:`\chi = \sigma_w^2 E[\phi'(\sqrt q z)^2]` per layer. The scheme
     solves for :math:`\chi = 1` at ``q_star``. The first layer, which is fed
-    standardized numbers and not activations, gets :math:`\sigma_w^2 = q - \sigma_b^2`.
+    standardized numbers instead of activations, gets :math:`\sigma_w^2 = q -
+    \sigma_b^2`. The ReLU family has :math:`\sigma_b = 0` at every :math:`q`. Sigmoid,
+    whose mean of 1/2 is more than a small :math:`q`, starts at :math:`q = 45.6`, far
+    out of its sweet spot, and softplus has no edge of chaos.
 
     References
     ----------
+    B. Poole, S. Lahiri, M. Raghu, J. Sohl-Dickstein and S. Ganguli, "Exponential
+    expressivity in deep neural networks through transient chaos", NeurIPS 2016.
+
     S. Schoenholz, J. Gilmer, S. Ganguli and J. Sohl-Dickstein, "Deep Information
     Propagation", ICLR 2017.
 
@@ -66,19 +75,20 @@ class EdgeOfChaos(Initializer):
 
     q_star: float = 0.5
 
-    def __post_init__(self) -> None:
-        require(self.q_star > 0, self, "The 'q_star' of EdgeOfChaos must be > 0.")
+    def _validate(self) -> None:
+        valid = is_number(self.q_star) and self.q_star > 0
+        require(valid, self, "q_star", "a finite number greater than 0")
 
     def bind(
         self, *, phi: Phi, gain: float, position: Position, normalized: bool
-    ) -> Initializer:
+    ) -> _MeanField:
         """Solve for the two variances."""
-        q, variance_w, variance_b = _edge_of_chaos(phi, self.q_star)
+        q, weight_var, bias_var = _edge_of_chaos(phi, self.q_star)
         if position == "input":
-            variance_w = q - variance_b
-        return _MeanField(math.sqrt(variance_w), math.sqrt(variance_b))
+            weight_var = q - bias_var
+        return _MeanField(math.sqrt(weight_var), math.sqrt(bias_var))
 
-    def fill_(self, weight, gain, generator):
+    def fill_(self, weight: Tensor, gain: float, generator: Source) -> None:
         """Refuse: the scheme depends on the activation."""
         raise ValueError(
             "EdgeOfChaos depends on the activation: call bind(phi=...) first, as MLP "
@@ -93,7 +103,7 @@ class _MeanField(Initializer):
     sigma_w: float
     sigma_b: float
 
-    def fill_(self, weight, gain, generator):
+    def fill_(self, weight: Tensor, gain: float, generator: Source) -> None:
         std = self.sigma_w / math.sqrt(weight.shape[1])
         weight.normal_(0.0, std, generator=generator)
 
@@ -111,18 +121,24 @@ def _edge_of_chaos(phi: Phi, q_star: float) -> tuple[float, float, float]:
         std = math.sqrt(q)
         squared_slope = gaussian_expectation(lambda z: slope(phi, z).square(), std)
         second_moment = gaussian_expectation(lambda z: phi(z).square(), std)
-        return 1.0 / squared_slope, q - second_moment / squared_slope
+        if squared_slope == 0:
+            raise ValueError(
+                "The activation is flat everywhere, so no weights keep a gradient. Use "
+                "an activation that has a slope."
+            )
+        bias_var = q - second_moment / squared_slope
+        # Exactly 0 for the ReLU family; rounding must not decide about its sign.
+        return 1.0 / squared_slope, 0.0 if abs(bias_var) < 1e-9 * q else bias_var
 
-    # Homogeneous functions have a bias variance of exactly 0; rounding may be below.
-    slack, q = 1e-9, q_star
-    while variances(q)[1] < -slack * q:
+    q = q_star
+    while variances(q)[1] < 0:
         q *= 2.0
         if q > 1e6:
             raise ValueError(
                 "The activation has no edge of chaos with a fixed point of at least "
-                f"{q_star!r}. Use init='auto' or another activation."
+                f"{q_star!r}. Use init='auto', init='lsuv' or another activation."
             )
     if q > q_star:
         q = brentq(lambda at: variances(at)[1], q / 2, q)
-    variance_w, variance_b = variances(q)
-    return q, variance_w, max(variance_b, 0.0)
+    weight_var, bias_var = variances(q)
+    return q, weight_var, max(bias_var, 0.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,9 @@ from sknorm.nn.initializers._scheme import (
     Initializer,
     Phi,
     Position,
+    Source,
     require,
+    require_gain,
 )
 
 __all__ = [
@@ -30,29 +32,21 @@ __all__ = [
 ]
 
 
-def _normal_(weight: Tensor, std: float, generator: torch.Generator | None) -> None:
+def _normal_(weight: Tensor, std: float, generator: Source) -> None:
     weight.normal_(0.0, std, generator=generator)
 
 
-def _uniform_(weight: Tensor, std: float, generator: torch.Generator | None) -> None:
+def _uniform_(weight: Tensor, std: float, generator: Source) -> None:
     bound = math.sqrt(3.0) * std
     weight.uniform_(-bound, bound, generator=generator)
-
-
-def _check_gain(scheme: Any) -> None:
-    require(
-        scheme.gain is None or scheme.gain > 0,
-        scheme,
-        "The 'gain' of an initializer must be > 0, or None for the activation's own.",
-    )
 
 
 @dataclass(frozen=True)
 class _Xavier(Initializer):
     gain: float | None = 1.0
 
-    def __post_init__(self) -> None:
-        _check_gain(self)
+    def _validate(self) -> None:
+        require_gain(self)
 
     def _std(self, weight: Tensor, gain: float) -> float:
         fan_out, fan_in = weight.shape
@@ -63,7 +57,7 @@ class _Xavier(Initializer):
 @INITIALIZERS.register("xavier_normal")
 @dataclass(frozen=True)
 class XavierNormal(_Xavier):
-    r"""Draw from a normal distribution of variance 2 gain^2 / (in + out).
+    """Draw from a normal distribution of variance 2 gain^2 / (in + out).
 
     Parameters
     ----------
@@ -73,13 +67,13 @@ class XavierNormal(_Xavier):
     Raises
     ------
     ValueError
-        If ``gain`` isn't positive.
+        If ``gain`` isn't None or a finite number greater than 0.
 
     Notes
     -----
-    A compromise between keeping the signal, :math:`1 / n_{in}`, and keeping the
-    gradient, :math:`1 / n_{out}`, for activations that are linear near 0. With ReLU
-    it halves the signal at every layer.
+    A compromise between 1 / in, which keeps the signal, and 1 / out, which keeps the
+    gradient, for activations that are linear near 0, such as tanh. With ReLU and equal
+    widths it halves the mean square of the signal at every layer.
 
     References
     ----------
@@ -93,7 +87,7 @@ class XavierNormal(_Xavier):
     XavierNormal(gain=1.0)
     """
 
-    def fill_(self, weight, gain, generator):
+    def fill_(self, weight: Tensor, gain: float, generator: Source) -> None:
         """Draw normal numbers."""
         _normal_(weight, self._std(weight, gain), generator)
 
@@ -101,7 +95,7 @@ class XavierNormal(_Xavier):
 @INITIALIZERS.register("xavier_uniform")
 @dataclass(frozen=True)
 class XavierUniform(_Xavier):
-    r"""Draw from a uniform distribution of variance 2 gain^2 / (in + out).
+    """Draw from a uniform distribution of variance 2 gain^2 / (in + out).
 
     Parameters
     ----------
@@ -111,13 +105,15 @@ class XavierUniform(_Xavier):
     Raises
     ------
     ValueError
-        If ``gain`` isn't positive.
+        If ``gain`` isn't None or a finite number greater than 0.
+
+    See Also
+    --------
+    XavierNormal : The same variance, and what it is for.
 
     Notes
     -----
-    A compromise between keeping the signal, :math:`1 / n_{in}`, and keeping the
-    gradient, :math:`1 / n_{out}`, for activations that are linear near 0. With ReLU
-    it halves the signal at every layer.
+    The interval ends at -b and b, b = gain sqrt(6 / (in + out)).
 
     References
     ----------
@@ -127,27 +123,24 @@ class XavierUniform(_Xavier):
     Examples
     --------
     >>> from sknorm.nn.initializers import XavierUniform
-    >>> XavierUniform()
-    XavierUniform(gain=1.0)
+    >>> XavierUniform(gain=None)
+    XavierUniform(gain=None)
     """
 
-    def fill_(self, weight, gain, generator):
+    def fill_(self, weight: Tensor, gain: float, generator: Source) -> None:
         """Draw uniform numbers."""
         _uniform_(weight, self._std(weight, gain), generator)
 
 
 @dataclass(frozen=True)
 class _Kaiming(Initializer):
-    mode: str = "fan_in"
+    mode: Literal["fan_in", "fan_out"] = "fan_in"
     gain: float | None = None
 
-    def __post_init__(self) -> None:
-        _check_gain(self)
-        require(
-            self.mode in ("fan_in", "fan_out"),
-            self,
-            "The 'mode' of Kaiming schemes must be 'fan_in' or 'fan_out'.",
-        )
+    def _validate(self) -> None:
+        require_gain(self)
+        known = self.mode in ("fan_in", "fan_out")
+        require(known, self, "mode", "'fan_in' or 'fan_out'")
 
     def _std(self, weight: Tensor, gain: float) -> float:
         fan_out, fan_in = weight.shape
@@ -158,20 +151,22 @@ class _Kaiming(Initializer):
 @INITIALIZERS.register("kaiming_normal")
 @dataclass(frozen=True)
 class KaimingNormal(_Kaiming):
-    r"""Draw from a normal distribution of variance gain^2 / fan.
+    """Draw from a normal distribution of variance gain^2 / fan.
 
     Parameters
     ----------
     mode : {"fan_in", "fan_out"}, default="fan_in"
-        Whether the signal or the gradient keeps its size.
+        Whether the signal on its way forward or the gradient on its way back keeps its
+        size.
     gain : float or None, default=None
-        Factor on the standard deviation; None takes the activation's gain, which for
-        ReLU is :math:`\sqrt 2`.
+        Factor on the standard deviation; None takes the activation's gain, sqrt(2) for
+        ReLU.
 
     Raises
     ------
     ValueError
-        If ``mode`` is unknown or ``gain`` isn't positive.
+        If ``mode`` is unknown, or ``gain`` isn't None or a finite number greater
+        than 0.
 
     References
     ----------
@@ -185,7 +180,7 @@ class KaimingNormal(_Kaiming):
     KaimingNormal(mode='fan_out', gain=None)
     """
 
-    def fill_(self, weight, gain, generator):
+    def fill_(self, weight: Tensor, gain: float, generator: Source) -> None:
         """Draw normal numbers."""
         _normal_(weight, self._std(weight, gain), generator)
 
@@ -193,20 +188,26 @@ class KaimingNormal(_Kaiming):
 @INITIALIZERS.register("kaiming_uniform")
 @dataclass(frozen=True)
 class KaimingUniform(_Kaiming):
-    r"""Draw from a uniform distribution of variance gain^2 / fan.
+    """Draw from a uniform distribution of variance gain^2 / fan.
 
     Parameters
     ----------
     mode : {"fan_in", "fan_out"}, default="fan_in"
-        Whether the signal or the gradient keeps its size.
+        Whether the signal on its way forward or the gradient on its way back keeps its
+        size.
     gain : float or None, default=None
-        Factor on the standard deviation; None takes the activation's gain, which for
-        ReLU is :math:`\sqrt 2`.
+        Factor on the standard deviation; None takes the activation's gain, sqrt(2) for
+        ReLU.
 
     Raises
     ------
     ValueError
-        If ``mode`` is unknown or ``gain`` isn't positive.
+        If ``mode`` is unknown, or ``gain`` isn't None or a finite number greater
+        than 0.
+
+    Notes
+    -----
+    The interval ends at -b and b, b = gain sqrt(3 / fan).
 
     References
     ----------
@@ -216,11 +217,11 @@ class KaimingUniform(_Kaiming):
     Examples
     --------
     >>> from sknorm.nn.initializers import KaimingUniform
-    >>> KaimingUniform(mode="fan_out")
-    KaimingUniform(mode='fan_out', gain=None)
+    >>> KaimingUniform()
+    KaimingUniform(mode='fan_in', gain=None)
     """
 
-    def fill_(self, weight, gain, generator):
+    def fill_(self, weight: Tensor, gain: float, generator: Source) -> None:
         """Draw uniform numbers."""
         _uniform_(weight, self._std(weight, gain), generator)
 
@@ -228,12 +229,20 @@ class KaimingUniform(_Kaiming):
 @INITIALIZERS.register("lecun_normal")
 @dataclass(frozen=True)
 class LecunNormal(Initializer):
-    """Draw from a normal distribution of variance 1 / in: for SELU and linear units.
+    """Draw from a normal distribution of variance 1 / in.
+
+    Notes
+    -----
+    Keeps the signal of a linear layer, and of a SELU network, which is made for it
+    [2]_. ``torch.nn.init.kaiming_normal_(..., nonlinearity="selu")`` is not the same:
+    its gain of 3/4 lets the signal fade.
 
     References
     ----------
-    G. Klambauer, T. Unterthiner, A. Mayr and S. Hochreiter, "Self-Normalizing Neural
-    Networks", NeurIPS 2017.
+    .. [1] Y. LeCun, L. Bottou, G. Orr and K.-R. Müller, "Efficient BackProp", in
+       Neural Networks: Tricks of the Trade, Springer 1998.
+    .. [2] G. Klambauer, T. Unterthiner, A. Mayr and S. Hochreiter, "Self-Normalizing
+       Neural Networks", NeurIPS 2017.
 
     Examples
     --------
@@ -242,7 +251,7 @@ class LecunNormal(Initializer):
     LecunNormal()
     """
 
-    def fill_(self, weight, gain, generator):
+    def fill_(self, weight: Tensor, gain: float, generator: Source) -> None:
         """Draw normal numbers."""
         _normal_(weight, 1.0 / math.sqrt(weight.shape[1]), generator)
 
@@ -251,6 +260,14 @@ class LecunNormal(Initializer):
 @dataclass(frozen=True)
 class LecunUniform(Initializer):
     """Draw from a uniform distribution of variance 1 / in.
+
+    See Also
+    --------
+    LecunNormal : The same variance, and what it is for.
+
+    Notes
+    -----
+    The interval ends at -b and b, b = sqrt(3 / in).
 
     References
     ----------
@@ -264,7 +281,7 @@ class LecunUniform(Initializer):
     LecunUniform()
     """
 
-    def fill_(self, weight, gain, generator):
+    def fill_(self, weight: Tensor, gain: float, generator: Source) -> None:
         """Draw uniform numbers."""
         _uniform_(weight, 1.0 / math.sqrt(weight.shape[1]), generator)
 
@@ -282,7 +299,14 @@ class Orthogonal(Initializer):
     Raises
     ------
     ValueError
-        If ``gain`` isn't positive.
+        If ``gain`` isn't None or a finite number greater than 0.
+
+    Notes
+    -----
+    W W^T = gain^2 I if the layer has no more outputs than inputs, and W^T W = gain^2 I
+    otherwise. A square matrix keeps the length of every signal exactly, where random
+    ones keep it on average. A weight has the variance gain^2 / max(in, out), so a layer
+    that widens lets the variance of its outputs fall by in / out.
 
     References
     ----------
@@ -300,10 +324,10 @@ class Orthogonal(Initializer):
 
     gain: float | None = 1.0
 
-    def __post_init__(self) -> None:
-        _check_gain(self)
+    def _validate(self) -> None:
+        require_gain(self)
 
-    def fill_(self, weight, gain, generator):
+    def fill_(self, weight: Tensor, gain: float, generator: Source) -> None:
         """Draw an orthogonal matrix."""
         factor = gain if self.gain is None else self.gain
         nn.init.orthogonal_(weight, gain=factor, generator=generator)
@@ -316,8 +340,10 @@ class TorchDefault(Initializer):
 
     Notes
     -----
-    A variance of 1 / (3 in): with ReLU the signal falls to a sixth at every layer. It
-    is torch's default for the sake of old code, not of deep networks.
+    A variance of 1 / (3 in): with ReLU the mean square of the signal falls to a sixth
+    at every layer. It is torch's default for the sake of old code, not of deep
+    networks. A vector filled without a layer around it counts as fed by as many inputs
+    as it is long.
 
     Examples
     --------
@@ -328,9 +354,9 @@ class TorchDefault(Initializer):
 
     fills_bias: ClassVar[bool] = True
 
-    def fill_(self, weight, gain, generator):
+    def fill_(self, weight: Tensor, gain: float, generator: Source) -> None:
         """Draw uniform numbers."""
-        bound = 1.0 / math.sqrt(weight.shape[1])
+        bound = 1.0 / math.sqrt(weight.shape[-1])
         weight.uniform_(-bound, bound, generator=generator)
 
     @torch.no_grad()
@@ -358,10 +384,18 @@ class Auto(Initializer):
     :math:`W \sim N(0, g^2 / n_{in})` with zero biases. A layer that is fed activations
     takes the gain :math:`g = 1 / \sqrt{E[\phi(z)^2]}` of the activation, computed by
     quadrature: for ReLU this is Kaiming's :math:`\sqrt 2`, for SELU LeCun's 1. A layer
-    that is fed standardized numbers, the first one or one behind a norm layer, takes
-    1. The last layer is one of those fed activations, so outputs start at standard
-    deviation 1 too. Norm layers before the activation make the scale of the weights
-    immaterial to the function, yet not to the effective learning rate, so it stays.
+    that is fed standardized numbers, the first one or any one behind a norm layer,
+    takes 1. The last layer is one of those fed activations, so outputs start at
+    standard deviation 1 too. Norm layers before the activation make the scale of the
+    weights immaterial to the function, yet not to the effective learning rate, so it
+    stays.
+
+    The distribution is normal because only its variance matters in a wide layer, and
+    not orthogonal because a layer that widens would then lose variance. It is the
+    signal that keeps its size; the gradient keeps its own only where ``gain`` and
+    ``grad_gain`` agree (the ReLU family) and otherwise changes by their squared ratio
+    at each layer. A very deep network without norm layers is better served by
+    ``"edge_of_chaos"``.
 
     Examples
     --------
@@ -373,10 +407,10 @@ class Auto(Initializer):
 
     def bind(
         self, *, phi: Phi, gain: float, position: Position, normalized: bool
-    ) -> Initializer:
+    ) -> KaimingNormal:
         """Choose the gain by what feeds the layer."""
         return KaimingNormal(gain=1.0 if position == "input" else gain)
 
-    def fill_(self, weight, gain, generator):
+    def fill_(self, weight: Tensor, gain: float, generator: Source) -> None:
         """Fill as a layer that is fed activations."""
         KaimingNormal().fill_(weight, gain, generator)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+import math
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sknorm._registry import Registry
 
@@ -18,26 +21,31 @@ __all__ = [
     "Initializer",
     "resolve_initializer",
 ]
-
 Position = Literal["input", "hidden", "output"]
 Phi = Callable[[Tensor], Tensor]
+Source = torch.Generator | None
 
 INITIALIZERS: Registry[type[Initializer]] = Registry("initializer")
-
-
-def require(condition: bool, scheme: Initializer, rule: str) -> None:
-    if not condition:
-        raise ValueError(f"{rule} Got {scheme!r}.")
 
 
 class Initializer:
     """A rule that fills weights; base class of all schemes.
 
-    Subclasses define ``fill_``. Those that fit biases too set ``fills_bias``.
+    Subclasses define ``fill_`` and, if they have parameters, are frozen dataclasses.
     """
 
     fills_bias: ClassVar[bool] = False
+    """Whether the scheme fills vectors too, and so can be a ``bias_init``."""
+
     data_dependent: ClassVar[bool] = False
+    """Whether the weights still have to be rescaled by what data makes of them."""
+
+    def __post_init__(self) -> None:
+        """Check the parameters of a dataclass as soon as it has them."""
+        self._validate()
+
+    def _validate(self) -> None:
+        """Raise a ValueError if a parameter is out of range."""
 
     @torch.no_grad()
     def __call__(
@@ -62,13 +70,22 @@ class Initializer:
         -------
         Tensor
             The tensor given.
+
+        Raises
+        ------
+        ValueError
+            If the tensor is no matrix, or vector where one is taken.
         """
+        if not (weight.ndim == 2 or (weight.ndim == 1 and self.fills_bias)):
+            raise ValueError(
+                f"{self!r} fills a weight of shape (out_features, in_features)"
+                f"{' or a bias' if self.fills_bias else ''}, of one model at a time. "
+                f"Got a tensor of shape {tuple(weight.shape)}."
+            )
         self.fill_(weight, gain, generator)
         return weight
 
-    def fill_(
-        self, weight: Tensor, gain: float, generator: torch.Generator | None
-    ) -> None:
+    def fill_(self, weight: Tensor, gain: float, generator: Source) -> None:
         """Fill a tensor in place; called without gradients."""
         raise TypeError(f"{type(self).__name__} has to define fill_().")
 
@@ -93,7 +110,7 @@ class Initializer:
         Parameters
         ----------
         phi : callable
-            The activation, a function of tensors.
+            The activation, an elementwise function of float64 tensors.
         gain : float
             Its gain.
         position : {"input", "hidden", "output"}
@@ -109,15 +126,54 @@ class Initializer:
         return self
 
 
-@dataclass(frozen=True)
+def is_number(value: Any) -> bool:
+    return (
+        isinstance(value, numbers.Real)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+    )
+
+
+def require(condition: bool, scheme: Initializer, parameter: str, rule: str) -> None:
+    if not condition:
+        raise ValueError(
+            f"The {parameter!r} parameter of {type(scheme).__name__} must be {rule}. "
+            f"Got {getattr(scheme, parameter)!r}."
+        )
+
+
+def require_number(scheme: Initializer, parameter: str) -> None:
+    value = getattr(scheme, parameter)
+    require(is_number(value), scheme, parameter, "a finite number")
+
+
+def require_std(scheme: Any, *, optional: bool = False) -> None:
+    valid = is_number(scheme.std) and scheme.std >= 0
+    rule = "a finite number of at least 0" + (", or None" if optional else "")
+    require(valid or (optional and scheme.std is None), scheme, "std", rule)
+
+
+def require_gain(scheme: Any) -> None:
+    valid = scheme.gain is None or (is_number(scheme.gain) and scheme.gain > 0)
+    rule = "a finite number greater than 0, or None for the activation's own gain"
+    require(valid, scheme, "gain", rule)
+
+
+@dataclass(frozen=True, repr=False)
 class Custom(Initializer):
     """A user's function as a scheme.
 
     Parameters
     ----------
     fn : callable
-        Fills a tensor in place. It is given ``generator`` if its signature has that
-        name, and ``gain``, the activation's, if it has no default of its own for it.
+        Fills a tensor in place, or returns one of the same shape that is copied into
+        it. It is given ``generator`` if its signature has that name, and ``gain``, the
+        activation's, if it has no default of its own for it.
+
+    Raises
+    ------
+    ValueError
+        From the call, if what the function returns has another shape.
 
     Examples
     --------
@@ -130,7 +186,12 @@ class Custom(Initializer):
     fn: Callable[..., Any]
     fills_bias: ClassVar[bool] = True
 
-    def fill_(self, weight, gain, generator):
+    def __repr__(self) -> str:
+        """Name the function without its address, which changes from run to run."""
+        bare = self.fn.func if isinstance(self.fn, functools.partial) else self.fn
+        return f"Custom({getattr(bare, '__name__', repr(bare))})"
+
+    def fill_(self, weight: Tensor, gain: float, generator: Source) -> None:
         """Call the function with what it asks for."""
         asked = _parameters(self.fn)
         given: dict[str, Any] = {}
@@ -138,7 +199,15 @@ class Custom(Initializer):
             given["generator"] = generator
         if "gain" in asked and asked["gain"].default is inspect.Parameter.empty:
             given["gain"] = gain
-        self.fn(weight, **given)
+        result = self.fn(weight, **given)
+        if isinstance(result, Tensor) and result is not weight:
+            if result.shape != weight.shape:
+                raise ValueError(
+                    f"{self!r} must fill the tensor it is given, of shape "
+                    f"{tuple(weight.shape)}, in place or return one of that shape. It "
+                    f"returned one of shape {tuple(result.shape)}."
+                )
+            weight.copy_(result)
 
 
 def _parameters(fn: Callable[..., Any]) -> dict[str, inspect.Parameter]:
@@ -182,10 +251,9 @@ def resolve_initializer(
         return spec
     if isinstance(spec, str):
         return INITIALIZERS.get_named(spec, parameter=parameter, owner=owner)()
-    if inspect.isclass(spec):
-        made: Any = spec()
-        return made if isinstance(made, Initializer) else Custom(made)
-    if callable(spec):
+    if inspect.isclass(spec) and issubclass(spec, Initializer):
+        return spec()
+    if callable(spec) and not (inspect.isclass(spec) or isinstance(spec, nn.Module)):
         return Custom(spec)
     raise TypeError(
         f"The {parameter!r} parameter of {owner} must be a name among "
