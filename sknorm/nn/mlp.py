@@ -163,7 +163,7 @@ class MLP(nn.Sequential):
                     normalized=norm.acts_on != "nothing",
                 )
                 bound(linear.weight, gain=gain, generator=generator)
-            except ValueError as error:
+            except (ValueError, RuntimeError) as error:
                 raise problem or error from None
             if problem is not None and linear.weight.isnan().any():
                 raise problem

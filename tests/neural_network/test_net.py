@@ -1,0 +1,195 @@
+"""The lean loop: batches, hooks, inference."""
+
+import functools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from skorch.callbacks import Callback
+from torch import nn
+
+from sknorm.exceptions import DivergenceError
+from sknorm.neural_network._losses import SquaredError
+from sknorm.neural_network._net import (
+    LeanNet,
+    Rows,
+    Slices,
+    batch_bounds,
+    forward_rows,
+)
+
+
+def make_rows(n, rng, n_features=3, weight=None):
+    X = torch.from_numpy(rng.standard_normal((n, n_features)).astype(np.float32))
+    return Rows(X, X[:, :1].clone(), weight)
+
+
+def make_net(module=None, **parameters):
+    arguments = {
+        "optimizer": functools.partial(torch.optim.SGD),
+        "lr": 0.1,
+        "max_epochs": 3,
+        "batch_size": 4,
+        "rng": np.random.default_rng(0),
+        "verbose": 0,
+    }
+    net = LeanNet(
+        nn.Linear(3, 1) if module is None else module,
+        SquaredError(),
+        **(arguments | parameters),
+    )
+    return net.initialize()
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "batch_size", "bounds"),
+    [
+        (1, 4, [(0, 1)]),
+        (4, 4, [(0, 4)]),
+        (5, 4, [(0, 5)]),
+        (6, 4, [(0, 4), (4, 6)]),
+        (9, 4, [(0, 4), (4, 9)]),
+        (319, 256, [(0, 319)]),
+        (320, 256, [(0, 256), (256, 320)]),
+        (3, 1, [(0, 1), (1, 2), (2, 3)]),
+        (3, 2, [(0, 3)]),
+    ],
+)
+def test_batch_bounds_known_values(n_rows, batch_size, bounds):
+    assert batch_bounds(n_rows, batch_size) == bounds
+
+
+@given(st.integers(1, 2000), st.integers(1, 500))
+def test_batches_cover_the_rows_and_none_is_too_small(n_rows, batch_size):
+    bounds = batch_bounds(n_rows, batch_size)
+    assert [i for start, stop in bounds for i in range(start, stop)] == list(
+        range(n_rows)
+    )
+    if len(bounds) > 1:
+        smallest = min(batch_size, max(2, batch_size // 4))
+        assert all(stop - start >= smallest for start, stop in bounds)
+
+
+def test_slices_draw_each_row_once_an_epoch_in_a_new_order(rng):
+    rows = Rows(torch.arange(10.0)[:, None], torch.arange(10), torch.arange(10.0))
+    slices = Slices(rows, 3, rng)
+    epochs = [torch.cat([y for _, y, _ in slices]).tolist() for _ in range(2)]
+    assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(10))
+    assert epochs[0] != epochs[1]
+    for X, y, weight in slices:
+        assert torch.equal(X[:, 0], y.float())
+        assert torch.equal(weight, y.float())
+
+
+def test_slices_without_generator_keep_the_order():
+    rows = Rows(torch.arange(5.0)[:, None], torch.arange(5))
+    assert [y.tolist() for _, y, _ in Slices(rows, 2)] == [[0, 1], [2, 3, 4]]
+
+
+@pytest.mark.parametrize("n_rows", [1, 31, 32, 33, 8192, 8200])
+def test_forward_rows_gives_each_row_once(n_rows):
+    module = nn.Linear(2, 1).eval()
+    X = torch.arange(2.0 * n_rows).reshape(n_rows, 2) / n_rows
+    output = torch.cat(list(forward_rows(module, X)))
+    assert output.shape == (n_rows, 1)
+    torch.testing.assert_close(output, module(X).detach())
+
+
+def test_a_row_does_not_depend_on_its_neighbours(rng):
+    module = nn.Sequential(nn.Linear(17, 64), nn.Tanh(), nn.Linear(64, 1)).eval()
+    X = torch.from_numpy(rng.standard_normal((100, 17)).astype(np.float32))
+    together = torch.cat(list(forward_rows(module, X)))
+    alone = torch.cat([next(forward_rows(module, X[i : i + 1])) for i in range(100)])
+    assert torch.equal(together, alone)
+
+
+def test_epoch_loss_is_the_mean_over_rows_of_unequal_batches(rng):
+    rows = make_rows(6, rng)
+    net = make_net(lr=1e-30, max_epochs=1)
+    net.partial_fit(rows)
+    with torch.no_grad():
+        expected = (net.module_(rows.X) - rows.y).square().mean().item()
+    assert net.history[-1, "train_loss"] == pytest.approx(expected, rel=1e-6)
+    assert net.history[-1, "train_batch_count"] == 2
+
+
+class Listener(Callback):
+    """Counts what it is told."""
+
+    def initialize(self):
+        self.seen = {"begin": 0, "grad": 0, "end": 0}
+        return self
+
+    def on_batch_begin(self, net, batch=None, training=False, **kwargs):
+        X, y = batch
+        self.seen["begin"] += len(X) == len(y)
+
+    def on_grad_computed(self, net, named_parameters, **kwargs):
+        self.seen["grad"] += all(p.grad is not None for _, p in named_parameters)
+
+    def on_batch_end(self, net, y_pred=None, loss=None, **kwargs):
+        self.seen["end"] += loss.ndim == 0 and y_pred is not None
+
+
+def test_callbacks_hear_of_every_batch_if_one_listens(rng):
+    listener = Listener()
+    net = make_net(callbacks=[listener])
+    net.partial_fit(make_rows(8, rng), make_rows(5, rng))
+    assert listener.seen == {"begin": 9, "grad": 6, "end": 9}
+    assert len(net.history[0, "batches"]) == 3
+    assert net.history[-1, "valid_loss"] > 0
+
+
+def test_no_batch_history_unless_one_listens(rng):
+    net = make_net()
+    net.partial_fit(make_rows(8, rng))
+    assert net.history[0, "batches"] == []
+
+
+def test_schedule_moves_the_learning_rate_step_by_step(rng):
+    asked = []
+
+    def schedule(progress):
+        asked.append(progress)
+        return 1.0 - progress
+
+    net = make_net(schedule=schedule, max_epochs=2)
+    net.partial_fit(make_rows(8, rng))
+    assert asked == [0.0, 0.25, 0.5, 0.75]
+    assert net.history[:, "lr"] == pytest.approx([0.075, 0.025])
+
+
+def test_gradient_is_clipped_to_the_norm(rng):
+    rows = make_rows(8, rng)
+    rows.y *= 1e6
+    net = make_net(clip_grad_norm=1.0, lr=1.0, batch_size=8, max_epochs=1)
+    before = torch.cat([p.detach().ravel().clone() for p in net.module_.parameters()])
+    net.partial_fit(rows)
+    after = torch.cat([p.detach().ravel() for p in net.module_.parameters()])
+    assert (after - before).norm().item() == pytest.approx(1.0, rel=1e-4)
+
+
+def test_one_row_uses_running_statistics(rng):
+    module = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+    net = make_net(module, max_epochs=2)
+    net.partial_fit(make_rows(1, rng))
+    assert int(module[1].num_batches_tracked) == 0
+    assert np.isfinite(net.history[-1, "train_loss"])
+
+
+def test_divergence_names_the_epoch(rng):
+    rows = make_rows(8, rng)
+    rows.X *= 1e18
+    with pytest.raises(DivergenceError, match="became (nan|inf) in epoch 1"):
+        make_net(lr=1e18).partial_fit(rows)
+
+
+def test_skorchs_own_prediction_works(rng):
+    net = make_net()
+    rows = make_rows(6, rng)
+    net.partial_fit(rows)
+    net.module_.eval()
+    expected = net.module_(rows.X).detach().numpy()
+    np.testing.assert_allclose(net.predict(rows.X.numpy()), expected, rtol=1e-5)

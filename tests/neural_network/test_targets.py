@@ -1,0 +1,106 @@
+"""Coding of targets."""
+
+import numpy as np
+import pytest
+
+from sknorm.neural_network._targets import ClassTargets, IndicatorTargets, RealTargets
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["b", "a", "b"],
+        np.array(["b", "a", "b"], dtype=object),
+        [True, False, True],
+        [7, -1, 7],
+        [2.5, 1.5, 2.5],
+    ],
+)
+def test_labels_of_any_dtype_come_back(labels):
+    y = np.asarray(labels)
+    targets = ClassTargets(y)
+    codes = targets.encode(y)
+    assert codes.tolist() == [1, 0, 1]
+    decoded = targets.decode(np.eye(2)[codes])
+    assert decoded.dtype == y.dtype
+    assert decoded.tolist() == y.tolist()
+
+
+def test_unknown_and_two_dimensional_labels():
+    targets = ClassTargets(["a", "b"])
+    with pytest.raises(ValueError, match=r"classes \['c'\].*knows: \['a', 'b'\]"):
+        targets.encode(np.array(["a", "c"]))
+    with pytest.raises(ValueError, match="one label a row"):
+        targets.encode(np.array([["a"], ["b"]]))
+
+
+def test_balanced_weights_by_hand():
+    targets = ClassTargets([0, 1])
+    codes = np.array([0, 0, 0, 1])
+    # 4 / (2 * 3) for the three, 4 / (2 * 1) for the one.
+    np.testing.assert_allclose(
+        targets.class_weights(codes, "balanced", None), [2 / 3, 2 / 3, 2 / 3, 2]
+    )
+    # A row of weight three counts as three.
+    np.testing.assert_allclose(
+        targets.class_weights(np.array([0, 1]), "balanced", np.array([3.0, 1.0])),
+        [2 / 3, 2],
+    )
+
+
+def test_class_weight_dict_by_hand_and_unknown_class():
+    targets = ClassTargets(["a", "b"])
+    codes = np.array([0, 1, 1])
+    weights = targets.class_weights(codes, {"b": 5.0}, None)
+    assert weights.tolist() == [1, 5, 5]
+    with pytest.raises(ValueError, match=r"'class_weight'.*\['c'\].*classes are"):
+        targets.class_weights(codes, {"c": 2.0}, None)
+
+
+def test_decision_of_two_classes_is_a_difference():
+    output = np.array([[1.0, 4.0]])
+    assert ClassTargets([0, 1]).decision(output).tolist() == [3.0]
+    assert ClassTargets([0, 1, 2]).decision(np.ones((1, 3))).shape == (1, 3)
+
+
+def test_log_probabilities_stay_finite():
+    targets = ClassTargets([0, 1])
+    output = np.array([[0.0, 2000.0]])
+    assert targets.log_probabilities(output).tolist() == [[-2000.0, 0.0]]
+    assert targets.probabilities(output).tolist() == [[0.0, 1.0]]
+    labels = IndicatorTargets(1)
+    assert labels.log_probabilities(np.array([[-2000.0]])).tolist() == [[-2000.0]]
+
+
+def test_indicator_matrix():
+    targets = IndicatorTargets(2)
+    y = np.array([[0, 1], [1, 1]])
+    assert targets.encode(y) is y
+    assert targets.decode(np.array([[-1.0, 2.0]])).tolist() == [[0, 1]]
+    with pytest.raises(ValueError, match="2 columns"):
+        targets.encode(np.ones((3, 3)))
+
+
+def test_real_targets_are_standardized_and_given_back():
+    y = np.array([[1.0, 1e9], [3.0, 1e9 + 4]])
+    targets = RealTargets(y, None)
+    coded = targets.encode(y)
+    np.testing.assert_allclose(coded, [[-1, -1], [1, 1]], rtol=1e-12)
+    np.testing.assert_array_equal(targets.decode(coded), y)
+    assert RealTargets(y[:, 0], None).decode(coded[:, :1]).shape == (2,)
+
+
+def test_real_targets_weights_and_constant():
+    y = np.array([0.0, 4.0])
+    targets = RealTargets(y, np.array([3.0, 1.0]))
+    assert targets.mean.tolist() == [1.0]
+    np.testing.assert_allclose(targets.scale, [3**0.5])
+    constant = RealTargets(np.full(3, 7.0), None)
+    assert constant.scale.tolist() == [1.0]
+    assert constant.encode(np.full(3, 7.0)).ravel().tolist() == [0, 0, 0]
+
+
+def test_real_targets_refuse_another_width():
+    targets = RealTargets(np.zeros((3, 2)), None)
+    with pytest.raises(ValueError, match="as at the first fit"):
+        targets.encode(np.zeros((3, 3)))
