@@ -97,14 +97,14 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         norm_position="before",
         init="auto",
         bias_init="auto",
-        dropout=0.0,
+        dropout=0.2,
         optimizer="adamw",
         optimizer_params=None,
-        lr=1e-3,
+        lr=3e-3,
         lr_schedule="cosine",
         weight_decay=1e-2,
         clip_grad_norm=None,
-        max_epochs=100,
+        max_epochs=50,
         batch_size="auto",
         early_stopping=False,
         validation_fraction=0.1,
@@ -226,15 +226,7 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
 
     def _prepare(self, X, y, sample_weight, X_val, y_val, *, go_on, classes=None):
         """Validate everything and return training and validation rows on the CPU."""
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            reset=not go_on,
-            dtype=self.dtype,
-            multi_output=True,
-            y_numeric=False,
-        )
+        X, y = self._check_data(X, y, reset=not go_on, dtype=self.dtype)
         sample_weight = check_sample_weight(sample_weight, X)
         y = self._check_y(y)
         if not go_on:
@@ -247,10 +239,15 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
             )
         if X_val is None:
             return rows, None
-        X_val, y_val = validate_data(
-            self, X_val, y_val, reset=False, dtype=self.dtype, multi_output=True
-        )
+        X_val, y_val = self._check_data(X_val, y_val, reset=False, dtype=self.dtype)
         return rows, self._make_rows(X_val, self._check_y(y_val), None)
+
+    def _check_data(self, X, y=None, *, reset, dtype):
+        """Validate X, and y along with it, for the precision of the network."""
+        with_y = {} if y is None and not reset else {"y": y, "multi_output": True}
+        # A number too large for float32 becomes infinite, which is refused by name.
+        with np.errstate(over="ignore"):
+            return validate_data(self, X, reset=reset, dtype=dtype, **with_y)
 
     @abstractmethod
     def _check_y(self, y):
@@ -439,7 +436,7 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
     def _output(self, X):
         """Return what the last layer says about each row, as a NumPy array."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=self._fitted_dtype())
+        X = self._check_data(X, reset=False, dtype=self._fitted_dtype())
         slices = forward_rows(self.net_.module_, _as_tensor(X))
         return torch.cat([part.cpu() for part in slices]).numpy()
 

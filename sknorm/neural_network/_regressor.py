@@ -38,14 +38,14 @@ class NormMLPRegressor(RegressorMixin, BaseNormMLP):
         deviation 1 for the activation chosen.
     bias_init : str, Initializer or callable, default="auto"
         How biases start; ``"auto"`` leaves it to ``init``, zeros for most.
-    dropout : float, default=0.0
+    dropout : float, default=0.2
         Share of hidden activations set to zero in training, in [0, 1).
     optimizer : str or class, default="adamw"
         A torch optimizer: the name of its class in lower case, the class, or a
         ``functools.partial`` of it.
     optimizer_params : dict, default=None
         Further arguments of the optimizer, such as ``{"momentum": 0.9}``.
-    lr : float, default=1e-3
+    lr : float, default=3e-3
         Learning rate.
     lr_schedule : str, callable or class, default="cosine"
         How the learning rate moves: ``"constant"``, ``"linear"``, ``"cosine"``,
@@ -56,7 +56,7 @@ class NormMLPRegressor(RegressorMixin, BaseNormMLP):
         norm parameters have none.
     clip_grad_norm : float, default=None
         Largest norm of the gradient over all parameters. None doesn't clip.
-    max_epochs : int, default=100
+    max_epochs : int, default=50
         Passes over the data.
     batch_size : int or "auto", default="auto"
         Rows in a step. ``"auto"`` takes about a sixteenth of the rows as a power of

@@ -182,7 +182,7 @@ def test_one_row_uses_running_statistics(rng):
 def test_divergence_names_the_epoch(rng):
     rows = make_rows(8, rng)
     rows.X *= 1e18
-    with pytest.raises(DivergenceError, match="became (nan|inf) in epoch 1"):
+    with pytest.raises(DivergenceError, match=r"became (nan|inf) in epoch 1"):
         make_net(lr=1e18).partial_fit(rows)
 
 

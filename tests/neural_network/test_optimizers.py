@@ -79,7 +79,7 @@ def test_arguments_of_a_partial_arrive():
 
 
 def test_optimizer_without_weight_decay_says_so():
-    with pytest.raises(ValueError, match="LBFGS has no weight decay.*Got weight_decay"):
+    with pytest.raises(ValueError, match=r"LBFGS has no weight decay.*Got weight"):
         build_optimizer(
             resolve_optimizer("lbfgs", owner="E"),
             nn.Linear(2, 2).named_parameters(),

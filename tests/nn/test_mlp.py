@@ -90,7 +90,9 @@ def test_kaiming_reaches_every_layer_of_the_reference_network(generator):
         n = linear.weight.numel()
         expected = (2 / linear.in_features) ** 0.5
         # The standard deviation of n normal draws is off by 1 / sqrt(2 n); five of it.
-        assert float(linear.weight.detach().std()) == pytest.approx(expected, rel=5 / (2 * n) ** 0.5)
+        assert float(linear.weight.detach().std()) == pytest.approx(
+            expected, rel=5 / (2 * n) ** 0.5
+        )
         assert not linear.bias.any()
 
 
@@ -133,7 +135,9 @@ def test_layer_behind_a_norm_takes_gain_one(generator):
         norm_position="after",
         generator=generator,
     )
-    assert float(mlp.linears[-1].weight.detach().std()) == pytest.approx(400**-0.5, rel=0.02)
+    assert float(mlp.linears[-1].weight.detach().std()) == pytest.approx(
+        400**-0.5, rel=0.02
+    )
 
 
 @pytest.mark.parametrize("norm", ["none", "batch", "layer", "weight"])
@@ -228,5 +232,5 @@ def test_bias_init_that_needs_fans_is_refused():
 
 
 def test_too_narrow_for_the_norm_is_said():
-    with pytest.raises(ValueError, match="norm='layer'.*at least 2"):
+    with pytest.raises(ValueError, match=r"norm='layer'.*at least 2"):
         MLP(3, 2, hidden_layer_sizes=(1,), norm="layer")

@@ -1,0 +1,421 @@
+"""What both estimators share."""
+
+import copy
+import functools
+import random
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from skorch.callbacks import Callback, Checkpoint, EpochScoring
+from torch import nn
+
+from sknorm.exceptions import DivergenceError
+from sknorm.neural_network import NormMLPClassifier, NormMLPRegressor
+from sknorm.neural_network._optimizers import OPTIMIZERS
+from sknorm.nn.initializers import INITIALIZERS, Normal
+from sknorm.nn.norms import NORMS
+
+
+@pytest.fixture
+def table(rng):
+    X = rng.standard_normal((120, 5))
+    return X, (X[:, 0] * X[:, 1] > 0).astype(int)
+
+
+def quick(cls=NormMLPClassifier, **parameters):
+    return cls(
+        **(
+            {
+                "hidden_layer_sizes": (8,),
+                "max_epochs": 4,
+                "dropout": 0.0,
+                "random_state": 0,
+            }
+            | parameters
+        )
+    )
+
+
+def weights_of(model):
+    return torch.cat([p.detach().ravel() for p in model.net_.module_.parameters()])
+
+
+# -- randomness ------------------------------------------------------------------------
+
+
+def global_states():
+    return (
+        torch.get_rng_state().tolist(),
+        np.random.get_state()[1].tolist(),  # noqa: NPY002 - the state that must not move
+        random.getstate(),
+    )
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_random_state_repeats_a_fit_and_leaves_global_states_alone(table, norm):
+    X, y = table
+    parameters = {"dropout": 0.3, "early_stopping": True, "init": "lsuv", "norm": norm}
+    before = global_states()
+    one = quick(**parameters).fit(X, y)
+    torch.rand(1)
+    two = quick(**parameters).fit(X, y)
+    assert torch.equal(weights_of(one), weights_of(two))
+    torch.set_rng_state(torch.tensor(before[0], dtype=torch.uint8))
+    quick(**parameters).fit(X, y).partial_fit(X, y)
+    assert global_states() == before
+
+
+def test_other_seed_other_fit(table):
+    X, y = table
+    assert not torch.equal(
+        weights_of(quick().fit(X, y)), weights_of(quick(random_state=1).fit(X, y))
+    )
+
+
+def test_random_state_instance_moves_on(table):
+    X, y = table
+    model = quick(random_state=np.random.RandomState(0))
+    assert not torch.equal(
+        weights_of(model.fit(X, y)).clone(), weights_of(model.fit(X, y))
+    )
+
+
+def test_threads_are_given_back(table):
+    before = torch.get_num_threads()
+    quick().fit(*table)
+    assert torch.get_num_threads() == before
+
+
+# -- inputs ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        np.asfortranarray,
+        lambda X: X.tolist(),
+        lambda X: pd.DataFrame(X, columns=list("abcde")),
+        lambda X: pl.DataFrame(X, schema=list("abcde")),
+    ],
+    ids=["fortran", "list", "pandas", "polars"],
+)
+def test_inputs_of_every_kind_give_the_same_fit(table, convert):
+    X, y = table
+    X = X.round(2)
+    np.testing.assert_array_equal(
+        quick().fit(convert(X), y).predict_proba(convert(X)),
+        quick().fit(X, y).predict_proba(X),
+    )
+
+
+def test_read_only_input_is_read_and_no_input_is_written_to(table):
+    X, y = table
+    weight = np.linspace(0, 2, len(X))
+    originals = X.copy(), y.copy(), weight.copy()
+    for array in (X, y, weight):
+        array.flags.writeable = False
+    quick(early_stopping=True).fit(X, y, weight).predict(X)
+    for array, original in zip((X, y, weight), originals, strict=True):
+        np.testing.assert_array_equal(array, original)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int8, bool])
+def test_narrow_inputs(table, dtype):
+    X, y = table
+    assert quick().fit((3 * X).astype(dtype), y).predict(X.astype(dtype)).shape == (
+        120,
+    )
+
+
+def test_feature_names(table):
+    X, y = table
+    frame = pd.DataFrame(X, columns=list("abcde"))
+    model = quick().fit(frame, y)
+    assert model.feature_names_in_.tolist() == list("abcde")
+    assert model.n_features_in_ == 5
+    with pytest.raises(ValueError, match="feature names should match"):
+        model.predict(frame[list("edcba")])
+
+
+# -- every name ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("norm", list(NORMS))
+@pytest.mark.parametrize("position", ["before", "after"])
+def test_every_norm_trains(table, norm, position):
+    model = quick(norm=norm, norm_position=position, max_epochs=10, lr=1e-2)
+    model.fit(*table)
+    assert model.loss_curve_[-1] < model.loss_curve_[0]
+
+
+@pytest.mark.parametrize("init", list(INITIALIZERS))
+def test_every_init_runs_and_only_zeros_learns_nothing(table, init):
+    model = quick(init=init, norm="none", max_epochs=10, lr=1e-2).fit(*table)
+    hidden = model.net_.module_[0].weight
+    assert bool(hidden.any()) == (init != "zeros")
+
+
+@pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
+def test_every_optimizer_trains(table, optimizer):
+    decay = 0.0 if optimizer in {"lbfgs", "rprop"} else 1e-3
+    model = quick(optimizer=optimizer, weight_decay=decay, lr=0.05, norm="none")
+    model.set_params(max_epochs=3 if optimizer == "lbfgs" else 10)
+    assert model.fit(*table).loss_curve_[-1] < model.loss_curve_[0]
+
+
+def test_optimizer_class_and_parameters(table):
+    spec = functools.partial(torch.optim.SGD, momentum=0.5)
+    model = quick(optimizer=spec, optimizer_params={"nesterov": True}).fit(*table)
+    assert model.net_.optimizer_.defaults["momentum"] == 0.5
+    assert model.net_.optimizer_.defaults["nesterov"]
+    assert spec.keywords == {"momentum": 0.5}
+
+
+def test_schedules_are_followed(table):
+    X, y = table
+    lrs = {}
+    for name in ("constant", "linear", lambda progress: 0.5):
+        model = quick(lr_schedule=name, lr=0.01, max_epochs=5).fit(X, y)
+        lrs[name] = [epoch["lr"] for epoch in model.history_]
+    constant, linear, half = lrs.values()
+    assert constant == [0.01] * 5
+    assert np.all(np.diff(linear) < 0)
+    assert half == pytest.approx([0.005] * 5)
+
+
+def test_torch_scheduler_class(table):
+    spec = functools.partial(torch.optim.lr_scheduler.ExponentialLR, gamma=0.5)
+    model = quick(lr_schedule=spec, lr=0.08, max_epochs=3).fit(*table)
+    assert [epoch["lr"] for epoch in model.history_] == pytest.approx(
+        [0.08, 0.04, 0.02]
+    )
+
+
+def test_weight_decay_shrinks_the_weights(table):
+    norms = [
+        quick(weight_decay=decay, max_epochs=30, lr=0.01)
+        .fit(*table)
+        .net_.module_[0]
+        .weight.norm()
+        .item()
+        for decay in (0.0, 5.0)
+    ]
+    assert norms[1] < 0.5 * norms[0]
+
+
+def test_dropout_is_off_at_predict(table):
+    X, y = table
+    model = quick(dropout=0.5).fit(X, y)
+    np.testing.assert_array_equal(model.predict_proba(X), model.predict_proba(X))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_dtype(table, dtype):
+    X, y = table
+    model = quick(dtype=dtype).fit(X, y)
+    assert weights_of(model).dtype == getattr(torch, dtype)
+    assert model.predict_proba(X).dtype == np.dtype(dtype)
+
+
+def test_device(table, device):
+    X, y = table
+    model = quick(device=device, max_epochs=30, lr=0.01).fit(X, y)
+    assert model.device_.startswith(device)
+    assert model.score(X, y) > 0.7
+
+
+def test_users_own_activation_norm_and_init(table):
+    model = quick(activation=torch.sin, norm=nn.LayerNorm, init=Normal(0, 0.3))
+    model.fit(*table)
+    assert [type(p).__name__ for p in model.net_.module_] == [
+        "Linear",
+        "LayerNorm",
+        "Elementwise",
+        "Linear",
+    ]
+
+
+# -- weights ---------------------------------------------------------------------------
+
+
+def test_rows_of_weight_zero_are_as_if_not_there(table):
+    X, y = table
+    keep = np.arange(120) % 3 > 0
+    weighted = quick(init="lsuv").fit(X, y, sample_weight=keep.astype(float))
+    without = quick(init="lsuv").fit(X[keep], y[keep])
+    np.testing.assert_array_equal(weighted.predict_proba(X), without.predict_proba(X))
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e15])
+def test_the_scale_of_weights_does_not_matter(table, scale):
+    X, y = table
+    weight = np.linspace(1, 2, 120)
+    a, b = (quick().fit(X, y, w).predict_proba(X) for w in (weight, scale * weight))
+    # The weights differ by a rounding of float32 after they are divided by their mean.
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("norm", ["none", "layer"])
+@pytest.mark.parametrize("cls", [NormMLPClassifier, NormMLPRegressor])
+def test_weights_equal_repetition_in_the_strict_configuration(rng, cls, norm):
+    X = rng.standard_normal((40, 3))
+    y = (X[:, 0] > 0).astype(int)
+    weight = rng.integers(0, 4, 40)
+    strict = {"norm": norm, "batch_size": 1000, "dtype": "float64", "max_epochs": 30}
+    a = quick(cls, **strict).fit(X, y, weight).predict(X)
+    b = quick(cls, **strict).fit(X.repeat(weight, 0), y.repeat(weight)).predict(X)
+    np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10)
+
+
+# -- validation and stopping -----------------------------------------------------------
+
+
+def test_early_stopping_goes_back_to_the_best_weights(table):
+    X, y = table
+    X_val, y_val = X[:40], 1 - y[:40]
+    model = quick(early_stopping=True, max_epochs=60, n_iter_no_change=5, lr=0.02)
+    model.fit(X[40:], y[40:], X_val=X_val, y_val=y_val)
+    assert model.n_iter_ < 60
+    assert len(model.validation_loss_curve_) == model.n_iter_
+    proba = model.predict_proba(X_val)[np.arange(40), y_val]
+    assert -np.log(proba).mean() == pytest.approx(
+        min(model.validation_loss_curve_), rel=1e-4
+    )
+
+
+def test_validation_set_without_stopping_is_only_watched(table):
+    X, y = table
+    model = quick().fit(X, y, X_val=X[:10], y_val=y[:10])
+    assert len(model.validation_loss_curve_) == 4
+    plain = quick().fit(X, y)
+    assert plain.validation_loss_curve_ is None
+    assert torch.equal(weights_of(model), weights_of(plain))
+
+
+def test_warm_start_goes_on(table):
+    X, y = table
+    model = quick(warm_start=True, lr_schedule="constant", max_epochs=20).fit(X, y)
+    first = model.loss_curve_
+    model.fit(X, y)
+    assert model.loss_curve_[0] < first[0]
+    assert model.loss_curve_[0] == pytest.approx(first[-1], rel=0.3)
+    cold = quick(max_epochs=20, lr_schedule="constant").fit(X, y).fit(X, y)
+    assert cold.loss_curve_ == first
+
+
+def test_batch_size_rule():
+    model = quick()
+    sizes = {n: model._resolve_batch_size(n) for n in (1, 20, 100, 1000, 3000, 10**6)}
+    assert sizes == {1: 1, 20: 20, 100: 32, 1000: 64, 3000: 256, 10**6: 256}
+    assert quick(batch_size=50)._resolve_batch_size(20) == 20
+
+
+# -- callbacks -------------------------------------------------------------------------
+
+
+class EpochCounter(Callback):
+    def initialize(self):
+        self.epochs = 0
+        return self
+
+    def on_epoch_end(self, net, **kwargs):
+        self.epochs += 1
+
+
+def test_callbacks_are_told_and_stay_the_users_own(table):
+    counter = EpochCounter()
+    model = quick(callbacks=[counter]).fit(*table)
+    assert counter.epochs == 4
+    assert model.callbacks == [counter]
+
+
+def test_skorchs_scoring_and_checkpoint(table, tmp_path):
+    X, y = table
+    scoring = EpochScoring("neg_log_loss", lower_is_better=False, name="score")
+    checkpoint = Checkpoint(
+        dirname=tmp_path, monitor=None, f_optimizer=None, f_history=None
+    )
+    model = quick(callbacks=[("score", scoring), checkpoint])
+    model.fit(X, y, X_val=X, y_val=y)
+    assert model.history_[-1, "score"] == pytest.approx(
+        -model.validation_loss_curve_[-1], rel=1e-3
+    )
+    saved = torch.load(tmp_path / "params.pt", weights_only=True)
+    assert torch.equal(saved["0.weight"], model.net_.module_[0].weight)
+
+
+# -- failing and lasting ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cls", [NormMLPClassifier, NormMLPRegressor])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        {"init": Normal(0, 1e30), "norm": "none", "optimizer": "sgd"},
+        {"activation": "rleu"},
+        {"batch_size": 1},
+        {"device": "nowhere"},
+        {"hidden_layer_sizes": (0,)},
+    ],
+    ids=lambda s: next(iter(s)),
+)
+def test_failed_fit_leaves_the_earlier_one(table, cls, spoil):
+    X, y = table
+    model = quick(cls).fit(X, y)
+    before, attributes = model.predict(X), dict(vars(model))
+    model.set_params(**spoil)
+    with pytest.raises((ValueError, DivergenceError)):
+        model.fit(X[:, :3], y)
+    model.set_params(**{name: attributes[name] for name in spoil})
+    assert vars(model) == attributes
+    np.testing.assert_array_equal(model.predict(X), before)
+
+
+class Bomb(Callback):
+    def on_epoch_end(self, net, **kwargs):
+        raise RuntimeError("boom")
+
+
+@pytest.mark.parametrize("method", ["partial_fit", "fit"])
+def test_failure_midway_undoes_the_training_in_place(table, method):
+    X, y = table
+    model = quick(warm_start=True).fit(X, y)
+    before, epochs = model.predict_proba(X), len(model.loss_curve_)
+    if method == "fit":
+        model.set_params(callbacks=[Bomb()])
+    else:
+        model.net_.callbacks_.append(("bomb", Bomb().initialize()))
+    with pytest.raises(RuntimeError, match="boom"):
+        getattr(model, method)(X, y)
+    np.testing.assert_array_equal(model.predict_proba(X), before)
+    assert len(model.history_) == epochs
+
+
+def test_a_prediction_does_not_depend_on_the_rows_beside_it(table):
+    X, y = table
+    model = quick(NormMLPRegressor, hidden_layer_sizes=(64, 64)).fit(X, y)
+    together = model.predict(X)
+    alone = np.concatenate([model.predict(X[i : i + 1]) for i in range(len(X))])
+    np.testing.assert_array_equal(together, alone)
+
+
+def test_interrupt_keeps_what_was_learned(table):
+    class Stop(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            if len(net.history) == 2:
+                raise KeyboardInterrupt
+
+    model = quick(callbacks=[Stop()]).fit(*table)
+    assert model.n_iter_ == 2
+
+
+def test_deepcopy_of_a_fitted_estimator_is_independent(table):
+    X, y = table
+    model = quick().fit(X, y)
+    twin = copy.deepcopy(model)
+    before = model.predict_proba(X)
+    twin.partial_fit(X, y)
+    np.testing.assert_array_equal(model.predict_proba(X), before)
