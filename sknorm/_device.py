@@ -32,6 +32,7 @@ def resolve_device(
     Returns
     -------
     torch.device
+        The device to train on.
 
     Raises
     ------

@@ -32,7 +32,9 @@ def public_estimators():
 
 def strict(cls, norm):
     """Return the configuration in which a weight is the same as repetition."""
-    return cls(norm=norm, batch_size=10_000, dtype="float64", max_epochs=60)
+    return cls(
+        norm=norm, dropout=0.0, batch_size=10_000, dtype="float64", max_epochs=60
+    )
 
 
 DEFAULTS = [cls() for cls in public_estimators()]

@@ -133,8 +133,8 @@ class NormMLPClassifier(ClassifierMixin, BaseNormMLP):
     -----
     Mini-batches and batch statistics make a weight of 2 differ from giving the row
     twice. They are equivalent, to rounding, in the strict configuration
-    ``NormMLPClassifier(norm="layer", batch_size=n, dtype="float64")`` with ``n`` at
-    least the number of rows, no dropout and an ``init`` that doesn't look at the data.
+    ``NormMLPClassifier(norm="layer", dropout=0, batch_size=n, dtype="float64")`` with
+    ``n`` at least the number of rows and an ``init`` that doesn't look at the data.
     Rows of weight zero are left out before anything else is done.
 
     A table of one row has no batch statistics: norm layers that need them use their

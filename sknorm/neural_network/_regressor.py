@@ -117,8 +117,8 @@ class NormMLPRegressor(RegressorMixin, BaseNormMLP):
     -----
     Mini-batches and batch statistics make a weight of 2 differ from giving the row
     twice. They are equivalent, to rounding, in the strict configuration
-    ``NormMLPRegressor(norm="layer", batch_size=n, dtype="float64")`` with ``n`` at
-    least the number of rows, no dropout and an ``init`` that doesn't look at the data.
+    ``NormMLPRegressor(norm="layer", dropout=0, batch_size=n, dtype="float64")`` with
+    ``n`` at least the number of rows and an ``init`` that doesn't look at the data.
     Rows of weight zero are left out before anything else is done.
 
     A table of one row has no batch statistics: norm layers that need them use their

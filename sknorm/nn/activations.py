@@ -327,6 +327,7 @@ def resolve_activation(
     Returns
     -------
     Activation
+        An entry of the table, or one made for what was given.
 
     Raises
     ------

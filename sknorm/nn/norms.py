@@ -71,6 +71,7 @@ class Norm:
         Returns
         -------
         nn.Module
+            A fresh layer.
 
         Raises
         ------
@@ -112,6 +113,7 @@ def needs_batch_statistics(module: nn.Module) -> bool:
     Returns
     -------
     bool
+        True for BatchNorm and what is derived from it.
 
     Examples
     --------
@@ -661,6 +663,7 @@ def resolve_norm(spec: Any, *, parameter: str = "norm", owner: str = "MLP") -> N
     Returns
     -------
     Norm
+        An entry of the table, or one made for what was given.
 
     Raises
     ------

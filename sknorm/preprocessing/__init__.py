@@ -1,5 +1,27 @@
-"""Standardizers: scikit-learn transformers that bring columns to mean 0 and std 1."""
+"""Standardizers: scikit-learn transformers that bring columns to mean 0 and std 1.
 
-from sknorm.preprocessing._standardizer import Standardizer
+A class is loaded when it is first asked for: scikit-learn imports pandas, and whoever
+imports this module for one name should not wait for what another one needs.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sknorm.preprocessing._standardizer import Standardizer
 
 __all__ = ["Standardizer"]
+
+_HOMES = {"Standardizer": "_standardizer"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -32,6 +32,17 @@ class Initializer:
     """A rule that fills weights; base class of all schemes.
 
     Subclasses define ``fill_`` and, if they have parameters, are frozen dataclasses.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sknorm.nn.initializers import Initializer
+    >>> class Identity(Initializer):
+    ...     def fill_(self, weight, gain, generator):
+    ...         torch.nn.init.eye_(weight)
+    >>> Identity()(torch.empty(2, 2))
+    tensor([[1., 0.],
+            [0., 1.]])
     """
 
     fills_bias: ClassVar[bool] = False
@@ -122,6 +133,7 @@ class Initializer:
         Returns
         -------
         Initializer
+            The scheme to fill that layer's weight with.
         """
         return self
 
@@ -233,6 +245,7 @@ def resolve_initializer(
     Returns
     -------
     Initializer
+        The scheme; a user's function is wrapped in :class:`Custom`.
 
     Raises
     ------
