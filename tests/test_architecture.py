@@ -136,7 +136,7 @@ def mirrored(path):
 
 
 # A family of small files that is one table is tested as one.
-AS_ONE = {"nn/initializers": "nn/test_initializers"}
+AS_ONE = {"nn/initializers": "nn/test_initializers", "nn/norms": "nn/test_norms"}
 
 
 def test_tests_mirror_the_package():

@@ -50,6 +50,19 @@ def test_example(script, arguments, picture, rows, tmp_path):
     assert pixels[..., :3].std() > 0.1, "the picture is blank"
 
 
+def test_the_lines_in_the_readme_run():
+    readme = (EXAMPLES.parent / "README.md").read_text()
+    code = readme.split("```python\n")[1].split("```")[0]
+    # Two classes and one narrow layer: the same lines in a few seconds.
+    quick = code.replace("load_digits(", "load_digits(n_class=2, ").replace(
+        "(64,) * 10", "(8,)"
+    )
+    assert quick.count("n_class=2") == quick.count("(8,)") == 1
+    space = {}
+    exec(quick, space)
+    assert space["search"].best_score_ > 0.9
+
+
 def test_every_example_is_run_above():
     assert {path.name for path in EXAMPLES.glob("*.py")} == {
         "plot_init_norm_search.py",

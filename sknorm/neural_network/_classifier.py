@@ -31,7 +31,7 @@ class NormMLPClassifier(ClassifierMixin, BaseNormMLP):
 
     Parameters
     ----------
-    hidden_layer_sizes : array-like of int or int, default=(128, 128)
+    hidden_layer_sizes : array-like of int or int, default=(256, 128)
         Width of each hidden layer; empty for a linear model.
     activation : str, nn.Module, class or callable, default="relu"
         A name in :data:`sknorm.nn.activations.ACTIVATIONS`, a module class, a module
@@ -48,7 +48,7 @@ class NormMLPClassifier(ClassifierMixin, BaseNormMLP):
         deviation 1 for the activation chosen.
     bias_init : str, Initializer or callable, default="auto"
         How biases start; ``"auto"`` leaves it to ``init``, zeros for most.
-    dropout : float, default=0.2
+    dropout : float, default=0.4
         Share of hidden activations set to zero in training, in [0, 1).
     optimizer : str or class, default="adamw"
         A torch optimizer: the name of its class in lower case, the class, or a
@@ -66,7 +66,7 @@ class NormMLPClassifier(ClassifierMixin, BaseNormMLP):
         norm parameters have none.
     clip_grad_norm : float, default=None
         Largest norm of the gradient over all parameters. None doesn't clip.
-    max_epochs : int, default=50
+    max_epochs : int, default=30
         Passes over the data.
     batch_size : int or "auto", default="auto"
         Rows in a step. ``"auto"`` takes about a sixteenth of the rows as a power of
@@ -158,7 +158,7 @@ class NormMLPClassifier(ClassifierMixin, BaseNormMLP):
     >>> from sknorm.preprocessing import Standardizer
     >>> X, y = load_iris(return_X_y=True)
     >>> model = make_pipeline(
-    ...     Standardizer(), NormMLPClassifier(max_epochs=30, random_state=0)
+    ...     Standardizer(), NormMLPClassifier(random_state=0)
     ... )
     >>> bool(model.fit(X, y).score(X, y) > 0.95)
     True
@@ -172,21 +172,21 @@ class NormMLPClassifier(ClassifierMixin, BaseNormMLP):
 
     def __init__(
         self,
-        hidden_layer_sizes=(128, 128),
+        hidden_layer_sizes=(256, 128),
         *,
         activation="relu",
         norm="batch",
         norm_position="before",
         init="auto",
         bias_init="auto",
-        dropout=0.2,
+        dropout=0.4,
         optimizer="adamw",
         optimizer_params=None,
         lr=3e-3,
         lr_schedule="cosine",
         weight_decay=1e-2,
         clip_grad_norm=None,
-        max_epochs=50,
+        max_epochs=30,
         batch_size="auto",
         early_stopping=False,
         validation_fraction=0.1,

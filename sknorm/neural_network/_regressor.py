@@ -21,7 +21,7 @@ class NormMLPRegressor(RegressorMixin, BaseNormMLP):
 
     Parameters
     ----------
-    hidden_layer_sizes : array-like of int or int, default=(128, 128)
+    hidden_layer_sizes : array-like of int or int, default=(256, 128)
         Width of each hidden layer; empty for a linear model.
     activation : str, nn.Module, class or callable, default="relu"
         A name in :data:`sknorm.nn.activations.ACTIVATIONS`, a module class, a module
@@ -38,7 +38,7 @@ class NormMLPRegressor(RegressorMixin, BaseNormMLP):
         deviation 1 for the activation chosen.
     bias_init : str, Initializer or callable, default="auto"
         How biases start; ``"auto"`` leaves it to ``init``, zeros for most.
-    dropout : float, default=0.2
+    dropout : float, default=0.4
         Share of hidden activations set to zero in training, in [0, 1).
     optimizer : str or class, default="adamw"
         A torch optimizer: the name of its class in lower case, the class, or a
@@ -56,7 +56,7 @@ class NormMLPRegressor(RegressorMixin, BaseNormMLP):
         norm parameters have none.
     clip_grad_norm : float, default=None
         Largest norm of the gradient over all parameters. None doesn't clip.
-    max_epochs : int, default=50
+    max_epochs : int, default=30
         Passes over the data.
     batch_size : int or "auto", default="auto"
         Rows in a step. ``"auto"`` takes about a sixteenth of the rows as a power of
@@ -142,7 +142,7 @@ class NormMLPRegressor(RegressorMixin, BaseNormMLP):
     >>> from sknorm.preprocessing import Standardizer
     >>> X, y = load_diabetes(return_X_y=True)
     >>> model = make_pipeline(
-    ...     Standardizer(), NormMLPRegressor(max_epochs=30, random_state=0)
+    ...     Standardizer(), NormMLPRegressor(random_state=0)
     ... )
     >>> bool(model.fit(X, y).score(X, y) > 0.5)
     True
