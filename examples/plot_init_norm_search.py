@@ -54,8 +54,9 @@ def make_search(inits, max_epochs, n_splits, n_jobs):
             ("standardize", Standardizer()),
             (
                 "net",
+                # No dropout: ten layers of it would hide what init and norm do.
                 NormMLPClassifier(
-                    max_epochs=max_epochs, batch_size=64, lr=3e-3, random_state=0
+                    dropout=0, max_epochs=max_epochs, batch_size=64, random_state=0
                 ),
             ),
         ]

@@ -41,10 +41,10 @@ class Moments:
     With weights :math:`w_i` the mean is :math:`\bar x = \sum w_i x_i / \sum w_i`, the
     variance :math:`\sum w_i (x_i - \bar x)^2 / (\sum w_i - ddof)`. NaN is a missing
     value and counts nowhere. Two summaries are merged by the pairwise formula of Chan
-    et al., with the mean held as an offset from one of the column's own values and the
-    standard deviation in place of the sum of squares: offsets far larger than the
-    spread cost no digits, and data up to the largest double have a finite standard
-    deviation.
+    et al., with the mean held as two doubles and the standard deviation in place of the
+    sum of squares: offsets far larger than the spread cost no digits, and mean and
+    standard deviation keep theirs for values as large as doubles get and as small as
+    1e-300. Only the variance itself leaves the range of doubles before the data do.
 
     References
     ----------
@@ -110,8 +110,6 @@ class Moments:
                 "Moments needs a table of real numbers with rows and columns. Got an "
                 f"array of shape {X.shape!r} and dtype {X.dtype!s}."
             )
-        if X.dtype.kind != "f" or X.dtype.itemsize > 8:
-            X = X.astype(np.float64)
         weight = None
         if sample_weight is not None:
             weight = np.asarray(sample_weight, dtype=np.float64)
@@ -124,10 +122,11 @@ class Moments:
                 raise ValueError(
                     "sample_weight must hold finite numbers that are not negative."
                 )
+            with np.errstate(over="ignore"):
+                _check_weight_sum(weight.sum())
         columns = column_moments(X, weight)
-        # An infinite value is the only thing that makes the mean of a column with
-        # values something else than a number.
-        broken = np.flatnonzero(~np.isfinite(columns.offset))
+        # Nothing else makes the mean of a column with values not a number.
+        broken = np.flatnonzero(np.isnan(columns.mean) & (columns.count > 0))
         if len(broken):
             raise ValueError(
                 f"Moments needs finite values, but the columns {broken.tolist()!r} "
@@ -153,12 +152,23 @@ class Moments:
     @property
     def mean(self) -> np.ndarray:
         """Mean of each column, NaN for one without values."""
-        return self.columns.origin + self.columns.offset
+        return self.columns.mean
 
     @property
     def mean_remainder(self) -> np.ndarray:
-        """What rounding took off the mean, so that mean and this together are it."""
-        return (self.columns.origin - self.mean) + self.columns.offset
+        """What rounding took off the mean, to be added to it for more digits."""
+        return self.columns.remainder
+
+    @property
+    def m2(self) -> np.ndarray:
+        """Weighted sum of squared deviations from the mean, 0 for one without values.
+
+        Unlike the standard deviation it can pass the largest double, where it is
+        infinite, and fall below the smallest, where it is 0.
+        """
+        with np.errstate(over="ignore", under="ignore"):
+            m2 = self.columns.weight * np.square(self.columns.std)
+        return np.where(self.columns.count > 0, m2, 0.0)
 
     def update(self, X: Any, sample_weight: Any = None) -> Moments:
         """Return the summary of these rows and those of ``X``.
@@ -193,14 +203,17 @@ class Moments:
         Raises
         ------
         ValueError
-            If the number of columns differs.
+            If the number of columns differs, or the weights add up to more than the
+            largest double.
         """
         if other.n_features != self.n_features:
             raise ValueError(
                 f"Summaries of {self.n_features} and of {other.n_features} columns "
                 "can't be merged."
             )
-        return Moments(merge(self.columns, other.columns))
+        columns = merge(self.columns, other.columns)
+        _check_weight_sum(columns.weight)
+        return Moments(columns)
 
     def forget(self, factor: float) -> Moments:
         """Return the summary with all weights multiplied by a factor.
@@ -273,11 +286,20 @@ class Moments:
         Notes
         -----
         Deviations are measured from one of the column's own values, so equal values
-        have a standard deviation of exactly 0 and what is seen of unequal ones is real.
-        The bound only catches columns whose values differ by rounding itself. It is
-        relative, so a column of tiny values isn't constant, and does not depend on the
-        scale of the weights.
+        have a standard deviation of exactly 0, and that of unequal ones is right to a
+        few units in its own last place: no error has to be allowed for. The bound
+        catches columns whose values differ by rounding itself, as 0.1 + 0.2 and 0.3 do.
+        It is relative, so a column of tiny values isn't constant, and neither the
+        number of rows nor the size of the weights enters it.
         """
         bound = _ROUNDING_UNITS * np.finfo(np.float64).eps * np.abs(self.mean)
         with np.errstate(invalid="ignore"):
-            return (self.columns.weight > 0) & (self.std() <= bound)
+            return self.columns.std <= bound
+
+
+def _check_weight_sum(weight_sum: np.ndarray) -> None:
+    if not np.isfinite(weight_sum).all():
+        raise ValueError(
+            "The sum of sample_weight passes the largest double. Only ratios of "
+            "weights matter: divide them all by the same large number."
+        )

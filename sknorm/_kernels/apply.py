@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sknorm._kernels.tiles import row_tiles
+from sknorm._kernels.tiles import column_blocks, row_tiles
 
 __all__ = ["scale_columns", "unscale_columns"]
 
@@ -47,7 +47,17 @@ def unscale_columns(
     scale: np.ndarray | None,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Return ``Z * scale + center``, the inverse of :func:`scale_columns`."""
+    """Return ``Z * scale + center``, the inverse of :func:`scale_columns`.
+
+    Parameters
+    ----------
+    Z, center, scale, out
+        As for :func:`scale_columns`.
+
+    Returns
+    -------
+    ndarray of the shape and dtype of Z
+    """
     steps: list[_Step] = [] if scale is None else [(np.multiply, scale)]
     # Small parts first, so that they are not lost against the large one.
     steps += [(np.add, part) for part in reversed(center)]
@@ -56,14 +66,17 @@ def unscale_columns(
 
 def _by_tiles(X: np.ndarray, out: np.ndarray | None, steps: list[_Step]) -> np.ndarray:
     if out is None:
-        out = np.empty_like(X)
-    for rows in row_tiles(*X.shape):
-        source, target = X[rows], out[rows]
-        # A narrower result is worked out in float64 and rounded at the end.
-        work = target if out.dtype == np.float64 else np.empty(target.shape)
-        for ufunc, operand in steps:
-            ufunc(source, operand, out=work, dtype=np.float64)
-            source = work
-        if source is not target:
-            target[...] = source
+        # Of the layout of X, but a plain array where X is memory-mapped.
+        out = np.empty_like(X, subok=False)
+    for columns in column_blocks(X.shape[1]):
+        for rows in row_tiles(len(X), columns.stop - columns.start):
+            source, target = X[rows, columns], out[rows, columns]
+            # A narrower result is worked out in float64 and rounded at the end.
+            wide = target.dtype == np.float64
+            work = target if wide else np.empty_like(target, dtype=np.float64)
+            for ufunc, operand in steps:
+                ufunc(source, operand[columns], out=work, dtype=np.float64)
+                source = work
+            if source is not target:
+                target[...] = source
     return out

@@ -1,90 +1,113 @@
 """Mean and spread of columns in one pass over tiles.
 
 The statistics of a set of rows are kept as numbers that merge without cancellation:
-the mean as an ``offset`` from an ``origin`` that is itself a value of the column, and
-the standard deviation instead of a sum of squares, which neither overflows nor
-underflows where the data don't.
+the mean as two doubles that are not added up, and the standard deviation instead of a
+sum of squares, which neither overflows nor underflows where the data don't.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 
 import numpy as np
 
-from sknorm._kernels.tiles import row_tiles
+from sknorm._kernels.tiles import column_blocks, row_tiles
 
 __all__ = ["ColumnMoments", "column_moments", "empty_moments", "merge"]
 
-# Outside these a sum of squares has lost digits to overflow or underflow.
+# Outside these a sum of squares may have lost digits to overflow or underflow.
 _SMALLEST_SQUARE, _LARGEST_SQUARE = 1e-280, 1e300
+# Rows that are added up in a row; their sums are added pairwise.
+_RUN = 64
+_quiet = np.errstate(over="ignore", under="ignore", invalid="ignore")
 
 
 @dataclass(frozen=True)
 class ColumnMoments:
-    """Statistics of each column, arrays of shape (n_features,)."""
+    """Statistics of each column, read-only arrays of shape (..., n_features)."""
 
     count: np.ndarray
     """Number of values that are not NaN and have a weight over zero, int64."""
     weight: np.ndarray
     """Sum of their weights."""
-    origin: np.ndarray
-    """A value of the column, from which the mean is measured; NaN without any."""
-    offset: np.ndarray
-    """Mean less origin."""
+    mean: np.ndarray
+    """Weighted mean, NaN without values or with an infinite one."""
+    remainder: np.ndarray
+    """What rounding took off the mean: the two together have twice the digits."""
     std: np.ndarray
     """Root of the weighted mean of squared deviations from the mean."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            getattr(self, field.name).setflags(write=False)
 
 
 def empty_moments(n_features: int) -> ColumnMoments:
     """Return the moments of no rows at all."""
-    zeros = np.zeros(n_features)
     return ColumnMoments(
         count=np.zeros(n_features, dtype=np.int64),
-        weight=zeros,
-        origin=np.full(n_features, np.nan),
-        offset=zeros.copy(),
-        std=zeros.copy(),
+        weight=np.zeros(n_features),
+        mean=np.full(n_features, np.nan),
+        remainder=np.full(n_features, np.nan),
+        std=np.full(n_features, np.nan),
     )
 
 
+@_quiet
 def merge(a: ColumnMoments, b: ColumnMoments) -> ColumnMoments:
-    """Return the moments of two sets of rows together (Chan, Golub & LeVeque)."""
-    weight = a.weight + b.weight
-    if not a.count.all() or not b.count.all():
-        # A side without values of a column borrows the other's origin and offset, so
-        # that nothing moves.
+    """Return the moments of two sets of rows together (Chan, Golub & LeVeque).
+
+    Notes
+    -----
+    The mean is reached from the heavier side, the shorter way, so that its error is a
+    rounding of the step and not of the distance. Halves of the distance can't overflow.
+    """
+    if not (a.count.all() and b.count.all()):
         a, b = _borrow(a, b), _borrow(b, a)
-    seen = weight > 0
-    share = np.divide(b.weight, weight, out=np.zeros_like(weight), where=seen)
-    delta = np.where(seen, (b.origin - a.origin) + (b.offset - a.offset), 0.0)
-    rest = np.where(seen, 1.0 - share, 0.0)
-    within = np.hypot(a.std * np.sqrt(rest), b.std * np.sqrt(share))
-    return ColumnMoments(
-        count=a.count + b.count,
-        weight=weight,
-        origin=a.origin,
-        offset=a.offset + delta * share,
-        std=np.hypot(within, delta * np.sqrt(rest * share)),
+    weight = a.weight + b.weight
+    divisor = np.where(weight > 0, weight, 1.0)
+    share_a, share_b = a.weight / divisor, b.weight / divisor
+    half = (0.5 * b.mean - 0.5 * a.mean) + 0.5 * (b.remainder - a.remainder)
+    from_a = share_a >= share_b
+    step = np.where(from_a, 2.0 * share_b, -2.0 * share_a) * half
+    mean, remainder = _two_sum(
+        np.where(from_a, a.mean, b.mean),
+        np.where(from_a, a.remainder, b.remainder) + step,
     )
+    within = np.hypot(np.sqrt(share_a) * a.std, np.sqrt(share_b) * b.std)
+    between = 2.0 * np.sqrt(share_a * share_b) * half
+    std = np.hypot(within, between)
+    return ColumnMoments(a.count + b.count, weight, mean, remainder, std)
 
 
 def _borrow(a: ColumnMoments, b: ColumnMoments) -> ColumnMoments:
-    unseen = a.count == 0
-    return replace(
-        a,
-        origin=np.where(unseen, b.origin, a.origin),
-        offset=np.where(unseen, b.offset, a.offset),
+    """Give columns that are empty in ``a`` what ``b`` has, so that nothing moves."""
+    empty = a.count == 0
+    return ColumnMoments(
+        count=a.count,
+        weight=a.weight,
+        mean=np.where(empty, b.mean, a.mean),
+        remainder=np.where(empty, b.remainder, a.remainder),
+        std=np.where(empty, b.std, a.std),
     )
 
 
+def _two_sum(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rounded sum and its rounding error, exactly (Knuth)."""
+    total = a + b
+    b_seen = total - a
+    return total, (a - (total - b_seen)) + (b - b_seen)
+
+
+@_quiet
 def column_moments(X: np.ndarray, weight: np.ndarray | None = None) -> ColumnMoments:
     """Compute the moments of the columns of a table.
 
     Parameters
     ----------
     X : ndarray of shape (n_rows, n_features)
-        Floating numbers; NaN is a missing value. Read a tile at a time.
+        Real numbers of any dtype and layout; NaN is a missing value.
     weight : ndarray of shape (n_rows,), default=None
         Weights, at least 0. Rows of weight 0 are not looked at.
 
@@ -94,104 +117,151 @@ def column_moments(X: np.ndarray, weight: np.ndarray | None = None) -> ColumnMom
 
     Notes
     -----
-    A tile is shifted by the column's origin, which loses nothing for values close to
-    each other, and gone over twice: for its mean and, with what rounding left over, for
-    its squared deviations. Tiles are merged in a fixed binary tree, so the same rows
-    give the same bits, and rounding grows with the logarithm of their number.
+    A tile is shifted by one of each column's own values, which loses nothing for values
+    close to each other, and gone over twice: for its mean and, with what rounding left
+    over, for its squared deviations. Tiles are merged in a fixed binary tree, so the
+    same rows give the same bits, and rounding grows with the logarithm of their number.
     """
-    if weight is not None and not weight.all():
-        counted = weight > 0
-        X, weight = X[counted], weight[counted]
+    X = np.asarray(X)  # Slices of a np.memmap are slow to make.
     n_rows, n_features = X.shape
-    if not n_rows:
+    if not n_rows or not n_features:
         return empty_moments(n_features)
-    # Whole subtrees by size, largest first: the carry of a binary counter.
-    subtrees: list[tuple[int, ColumnMoments]] = []
-    origin = np.full(n_features, np.nan)
-    for rows in row_tiles(n_rows, n_features):
-        origin = _origin(origin, X[rows])
-        tile = _tile_moments(X[rows], origin, None if weight is None else weight[rows])
-        level = 0
-        while subtrees and subtrees[-1][0] == level:
-            tile = merge(subtrees.pop()[1], tile)
-            level += 1
-        subtrees.append((level, tile))
-    total = subtrees.pop()[1]
-    while subtrees:
-        total = merge(subtrees.pop()[1], total)
-    return total
+    zeros = weight is not None and not weight.all()
+    blocks = []
+    for columns in column_blocks(n_features):
+        tiles = []
+        # One for all tiles: fresh memory costs more than the arithmetic on it.
+        work = np.empty((0, columns.stop - columns.start))
+        for rows in row_tiles(n_rows, columns.stop - columns.start):
+            tile, w = X[rows, columns], None if weight is None else weight[rows]
+            if zeros and w is not None and not w.all():
+                tile, w = tile[w > 0], w[w > 0]
+            if len(tile) > len(work):
+                work = np.empty(tile.shape)
+            tiles.append(_tile_moments(tile, w, work[: len(tile)]))
+        blocks.append(_merge_all(tiles))
+    return blocks[0] if len(blocks) == 1 else _zip(np.concatenate, blocks)
 
 
-def _origin(origin: np.ndarray, tile: np.ndarray) -> np.ndarray:
-    """Return each column's first value, kept from earlier tiles where there is one."""
-    missing = np.isnan(origin)
-    if not missing.any():
-        return origin
-    first = np.isnan(tile).argmin(axis=0)
-    found = tile[first, np.arange(tile.shape[1])].astype(np.float64)
-    return np.where(missing, found, origin)
+def _zip(
+    join: Callable[[list[np.ndarray]], np.ndarray], parts: list[ColumnMoments]
+) -> ColumnMoments:
+    """Join the arrays of several moments, field by field."""
+    return ColumnMoments(
+        *(join([getattr(part, f.name) for part in parts]) for f in fields(parts[0]))
+    )
+
+
+def _take(stack: ColumnMoments, index: int | slice) -> ColumnMoments:
+    return ColumnMoments(*(getattr(stack, f.name)[index] for f in fields(stack)))
+
+
+def _merge_all(parts: list[ColumnMoments]) -> ColumnMoments:
+    """Merge neighbours, then neighbours of those, a level of the tree at once."""
+    if len(parts) == 1:
+        return parts[0]
+    stack = _zip(np.stack, parts)
+    while (n := len(stack.count)) > 1:
+        pairs = n - n % 2
+        merged = merge(
+            _take(stack, slice(0, pairs, 2)), _take(stack, slice(1, pairs, 2))
+        )
+        odd_one = _take(stack, slice(pairs, None))
+        stack = _zip(np.concatenate, [merged, odd_one]) if n % 2 else merged
+    return _take(stack, 0)
 
 
 def _tile_moments(
-    tile: np.ndarray, origin: np.ndarray, weight: np.ndarray | None
+    tile: np.ndarray, weight: np.ndarray | None, shifted: np.ndarray
 ) -> ColumnMoments:
-    with np.errstate(over="ignore", invalid="ignore"):
-        shifted = np.subtract(tile, origin, dtype=np.float64)
-    present = ~np.isnan(tile)
-    count = present.sum(axis=0)
-    w = np.ones(len(tile)) if weight is None else weight
-    if count.min() < len(tile):
-        shifted[~present] = 0.0
+    """Compute the moments of a tile, with a float64 array of its shape to work in."""
+    n_rows, n_columns = tile.shape
+    if not n_rows:
+        return empty_moments(n_columns)
+    ones = np.ones(n_rows)
+    w = ones if weight is None else weight
+    origin = _origin(tile)
+    shifted[...] = tile
+    shifted -= origin
+    count = np.full(n_columns, n_rows, dtype=np.int64)
+    total = np.full(n_columns, w.sum())
+    first = w @ shifted
+    present = None
+    if np.isnan(first).any() and (missing := np.isnan(tile)).any():
+        np.copyto(shifted, 0.0, where=missing)
+        # Floats, for the products with them that count and mask.
+        present = (~missing).astype(np.float64)
+        count = (ones @ present).astype(np.int64)
         total = w @ present
-    else:
-        present = None
-        total = np.full(tile.shape[1], w.sum())
-    divisor = np.where(total > 0, total, 1.0)
-    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        offset = (w @ shifted) / divisor
-        shifted -= offset
-        if present is not None:
-            shifted *= present
-        left = w @ shifted
-        squares = w @ np.square(shifted) - left * (left / divisor)
-        offset += left / divisor
-        std = np.sqrt(np.maximum(squares, 0.0) / divisor)
-        lost = ~(squares < _LARGEST_SQUARE)
-        small = squares < _SMALLEST_SQUARE
-        if small.any():
-            # Zero is the true sum of a constant column, which has no deviations.
-            lost |= small & shifted.any(axis=0)
-    if lost.any():
-        offset, std = _rescaled(tile, origin, w, lost, offset, std)
-    return ColumnMoments(count, total, origin, offset, std)
+        first = w @ shifted
+    divisor = np.where(count > 0, total, 1.0)
+    offset = first / divisor
+    shifted -= offset
+    if present is not None:
+        shifted *= present
+    left = _sums(w, shifted)
+    squares = _sums(w, np.square(shifted, out=shifted)) - left * (left / divisor)
+    mean, remainder = _two_sum(origin, offset + left / divisor)
+    std = np.sqrt(np.maximum(squares, 0.0) / divisor)
+    std[count == 0] = np.nan
+    for j in _suspects(tile, origin, np.minimum(squares, squares / divisor)):
+        mean[j], remainder[j], std[j] = _rescaled(tile[:, j], w)
+    return ColumnMoments(count, total, mean, remainder, std)
 
 
-def _rescaled(
-    tile: np.ndarray,
-    origin: np.ndarray,
-    w: np.ndarray,
-    lost: np.ndarray,
-    offset: np.ndarray,
-    std: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Recompute columns whose squares left the range of doubles, in units of 2^k."""
-    for j in np.flatnonzero(lost):
-        values = tile[:, j].astype(np.float64)
-        here = ~np.isnan(values)
-        values, weights = values[here], w[here]
-        # An exponent of its own for the weights: they may be as large as the data.
-        scale = np.frexp(np.max(np.abs(values), initial=0.0))[1] + 1
-        unit = np.frexp(np.max(weights, initial=0.0))[1]
-        x = np.ldexp(values, -scale) - np.ldexp(origin[j], -scale)
-        step = np.frexp(np.max(np.abs(x), initial=0.0))[1]
-        x, v = np.ldexp(x, -step), np.ldexp(weights, -unit)
-        total = v.sum()
-        if not total > 0:
-            continue
-        mean = (v @ x) / total
-        x -= mean
-        left = v @ x
-        squares = max(v @ np.square(x) - left * left / total, 0.0)
-        offset[j] = np.ldexp(mean + left / total, scale + step)
-        std[j] = np.ldexp(np.sqrt(squares / total), scale + step)
-    return offset, std
+def _sums(weight: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return ``weight @ values``, with an error that hardly grows with the rows."""
+    n_rows, n_columns = values.shape
+    n_runs = n_rows // _RUN
+    rest = n_runs * _RUN
+    runs = np.matmul(
+        weight[:rest].reshape(n_runs, 1, _RUN),
+        values[:rest].reshape(n_runs, _RUN, n_columns),
+    )
+    # NumPy adds pairwise along contiguous axes only.
+    by_column = np.ascontiguousarray(runs[:, 0].T)
+    return by_column.sum(axis=1) + weight[rest:] @ values[rest:]
+
+
+def _origin(tile: np.ndarray) -> np.ndarray:
+    """Return a value of each column near its bulk: the median of three, if present."""
+    a, b, c = tile[[0, len(tile) // 2, -1]].astype(np.float64)
+    origin = np.fmax(np.fmin(a, b), np.fmin(np.fmax(a, b), c))
+    lacking = np.flatnonzero(np.isnan(origin))
+    if len(lacking):
+        values = tile[:, lacking]
+        first = np.isnan(values).argmin(axis=0)
+        origin[lacking] = values[first, np.arange(len(lacking))]
+    return origin
+
+
+def _suspects(tile: np.ndarray, origin: np.ndarray, squares: np.ndarray) -> np.ndarray:
+    """Return the columns whose squares left the range of doubles, by index."""
+    suspect = ~(squares < _LARGEST_SQUARE)
+    small = np.flatnonzero(squares < _SMALLEST_SQUARE)
+    if len(small):
+        # Zero is the true sum of a constant column.
+        values = tile[:, small]
+        differs = (values != origin[small]) & ~np.isnan(values)
+        suspect[small] = differs.any(axis=0)
+    return np.flatnonzero(suspect)
+
+
+def _rescaled(column: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Return mean, remainder and std, computed in units of powers of two."""
+    present = ~np.isnan(column)
+    x, w = column[present].astype(np.float64), weight[present]
+    if np.isinf(x).any():
+        return np.full(3, np.nan)
+    # Magnitudes of at most 1/2, so that differences are at most 1.
+    unit = int(np.frexp(np.abs(x).max())[1]) + 1
+    x, w = np.ldexp(x, -unit), np.ldexp(w, -int(np.frexp(w.max())[1]))
+    origin = x[0]
+    x -= origin
+    total = w.sum()
+    offset = (w @ x) / total
+    x -= offset
+    left = w @ x
+    squares = max(w @ np.square(x) - left * (left / total), 0.0)
+    mean, remainder = _two_sum(origin, offset + left / total)
+    return np.ldexp([mean, remainder, np.sqrt(squares / total)], unit)

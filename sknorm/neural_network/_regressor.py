@@ -39,7 +39,8 @@ class NormMLPRegressor(RegressorMixin, BaseNormMLP):
     bias_init : str, Initializer or callable, default="auto"
         How biases start; ``"auto"`` leaves it to ``init``, zeros for most.
     dropout : float, default=0.4
-        Share of hidden activations set to zero in training, in [0, 1).
+        Share of hidden activations set to zero in training, in [0, 1). The default
+        suits one to three hidden layers; deep networks want less.
     optimizer : str or class, default="adamw"
         A torch optimizer: the name of its class in lower case, the class, or a
         ``functools.partial`` of it.

@@ -40,8 +40,8 @@ class Standardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     var_ : ndarray of shape (n_features_in_,)
         Variance of each column, divided by the sum of weights.
     scale_ : ndarray of shape (n_features_in_,)
-        What a column is divided by: its standard deviation, or 1 if it is constant up
-        to rounding. Not set by the scale of the weights.
+        What a column is divided by: its standard deviation, 1 if it is constant up to
+        rounding, NaN without values.
     n_samples_seen_ : int or ndarray of shape (n_features_in_,)
         Number of rows with a weight over 0; of values of each column, if some are NaN.
     moments_ : sknorm.statistics.Moments
@@ -151,11 +151,11 @@ class Standardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         if earlier is not None:
             moments = earlier.merge(moments)
         self.moments_ = moments
-        self.mean_ = moments.mean
+        self.mean_ = moments.mean.copy()
         self.var_ = moments.variance()
         self.scale_ = np.where(moments.is_constant(), 1.0, moments.std())
         counts = moments.count
-        self.n_samples_seen_ = counts if np.ptp(counts) else int(counts[0])
+        self.n_samples_seen_ = counts.copy() if np.ptp(counts) else int(counts[0])
         return self
 
     def transform(self, X):

