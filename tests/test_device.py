@@ -42,16 +42,16 @@ def test_auto_avoids_a_device_without_float64(monkeypatch):
         resolve_device("mps", dtype=torch.float64)
 
 
-@pytest.mark.parametrize("device", ["cpu", torch.device("cpu")])
-def test_named_devices(device):
-    assert resolve_device(device) == CPU
+@pytest.mark.parametrize("spec", ["cpu", torch.device("cpu")])
+def test_named_devices(spec):
+    assert resolve_device(spec) == CPU
 
 
-@pytest.mark.parametrize("device", ["cuda", "cuda:1", torch.device("cuda:7")])
-def test_cuda_that_is_not_there(monkeypatch, device):
-    only(monkeypatch, cuda=1 if device == "cuda:1" else 0)
+@pytest.mark.parametrize("spec", ["cuda", "cuda:1", torch.device("cuda:7")])
+def test_cuda_that_is_not_there(monkeypatch, spec):
+    only(monkeypatch, cuda=1 if spec == "cuda:1" else 0)
     with pytest.raises(ValueError, match=r"was asked for, but torch sees \d CUDA"):
-        resolve_device(device)
+        resolve_device(spec)
 
 
 def test_mps_that_is_not_there(monkeypatch):
@@ -60,10 +60,10 @@ def test_mps_that_is_not_there(monkeypatch):
         resolve_device("mps")
 
 
-@pytest.mark.parametrize("device", ["gpu", "cpu:x", 3.5])
-def test_names_torch_does_not_know(device):
+@pytest.mark.parametrize("spec", ["gpu", "cpu:x", 3.5])
+def test_names_torch_does_not_know(spec):
     with pytest.raises(ValueError, match=r"'device' parameter must be 'auto'.*Got"):
-        resolve_device(device)
+        resolve_device(spec)
 
 
 def test_local_rng_seeds_inside_and_restores_outside(device):
