@@ -75,7 +75,7 @@ def _by_tiles(X: np.ndarray, out: np.ndarray | None, steps: list[_Step]) -> np.n
             wide = target.dtype == np.float64
             work = target if wide else np.empty_like(target, dtype=np.float64)
             for ufunc, operand in steps:
-                ufunc(source, operand[columns], out=work, dtype=np.float64)
+                ufunc(source, operand[columns], out=work)
                 source = work
             if source is not target:
                 target[...] = source

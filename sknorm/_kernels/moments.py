@@ -20,7 +20,6 @@ __all__ = ["ColumnMoments", "column_moments", "empty_moments", "merge"]
 _SMALLEST_SQUARE, _LARGEST_SQUARE = 1e-280, 1e300
 # Rows that are added up in a row; their sums are added pairwise.
 _RUN = 64
-_quiet = np.errstate(over="ignore", under="ignore", invalid="ignore")
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,6 @@ def empty_moments(n_features: int) -> ColumnMoments:
     )
 
 
-@_quiet
 def merge(a: ColumnMoments, b: ColumnMoments) -> ColumnMoments:
     """Return the moments of two sets of rows together (Chan, Golub & LeVeque).
 
@@ -65,19 +63,20 @@ def merge(a: ColumnMoments, b: ColumnMoments) -> ColumnMoments:
     """
     if not (a.count.all() and b.count.all()):
         a, b = _borrow(a, b), _borrow(b, a)
-    weight = a.weight + b.weight
-    divisor = np.where(weight > 0, weight, 1.0)
-    share_a, share_b = a.weight / divisor, b.weight / divisor
-    half = (0.5 * b.mean - 0.5 * a.mean) + 0.5 * (b.remainder - a.remainder)
-    from_a = share_a >= share_b
-    step = np.where(from_a, 2.0 * share_b, -2.0 * share_a) * half
-    mean, remainder = _two_sum(
-        np.where(from_a, a.mean, b.mean),
-        np.where(from_a, a.remainder, b.remainder) + step,
-    )
-    within = np.hypot(np.sqrt(share_a) * a.std, np.sqrt(share_b) * b.std)
-    between = 2.0 * np.sqrt(share_a * share_b) * half
-    std = np.hypot(within, between)
+    with _quiet():
+        weight = a.weight + b.weight
+        divisor = np.where(weight > 0, weight, 1.0)
+        share_a, share_b = a.weight / divisor, b.weight / divisor
+        half = (0.5 * b.mean - 0.5 * a.mean) + 0.5 * (b.remainder - a.remainder)
+        from_a = share_a >= share_b
+        step = np.where(from_a, 2.0 * share_b, -2.0 * share_a) * half
+        mean, remainder = _two_sum(
+            np.where(from_a, a.mean, b.mean),
+            np.where(from_a, a.remainder, b.remainder) + step,
+        )
+        within = np.hypot(np.sqrt(share_a) * a.std, np.sqrt(share_b) * b.std)
+        between = 2.0 * np.sqrt(share_a * share_b) * half
+        std = np.hypot(within, between)
     return ColumnMoments(a.count + b.count, weight, mean, remainder, std)
 
 
@@ -100,7 +99,6 @@ def _two_sum(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return total, (a - (total - b_seen)) + (b - b_seen)
 
 
-@_quiet
 def column_moments(X: np.ndarray, weight: np.ndarray | None = None) -> ColumnMoments:
     """Compute the moments of the columns of a table.
 
@@ -126,21 +124,31 @@ def column_moments(X: np.ndarray, weight: np.ndarray | None = None) -> ColumnMom
     n_rows, n_features = X.shape
     if not n_rows or not n_features:
         return empty_moments(n_features)
-    zeros = weight is not None and not weight.all()
-    blocks = []
-    for columns in column_blocks(n_features):
-        tiles = []
-        # One for all tiles: fresh memory costs more than the arithmetic on it.
-        work = np.empty((0, columns.stop - columns.start))
-        for rows in row_tiles(n_rows, columns.stop - columns.start):
-            tile, w = X[rows, columns], None if weight is None else weight[rows]
-            if zeros and w is not None and not w.all():
-                tile, w = tile[w > 0], w[w > 0]
-            if len(tile) > len(work):
-                work = np.empty(tile.shape)
-            tiles.append(_tile_moments(tile, w, work[: len(tile)]))
-        blocks.append(_merge_all(tiles))
+    with _quiet():
+        blocks = [
+            _block_moments(X[:, columns], weight)
+            for columns in column_blocks(n_features)
+        ]
     return blocks[0] if len(blocks) == 1 else _zip(np.concatenate, blocks)
+
+
+def _quiet() -> np.errstate:
+    """Return a context for numbers that are looked at again if they overflow."""
+    return np.errstate(over="ignore", under="ignore", invalid="ignore")
+
+
+def _block_moments(block: np.ndarray, weight: np.ndarray | None) -> ColumnMoments:
+    tiles = []
+    # One for all tiles: fresh memory costs more than the arithmetic on it.
+    work = np.empty((0, block.shape[1]))
+    for rows in row_tiles(*block.shape):
+        tile, w = block[rows], None if weight is None else weight[rows]
+        if w is not None and not w.all():
+            tile, w = tile[w > 0], w[w > 0]
+        if len(tile) > len(work):
+            work = np.empty(tile.shape)
+        tiles.append(_tile_moments(tile, w, work[: len(tile)]))
+    return _merge_all(tiles)
 
 
 def _zip(
@@ -251,7 +259,7 @@ def _rescaled(column: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Return mean, remainder and std, computed in units of powers of two."""
     present = ~np.isnan(column)
     x, w = column[present].astype(np.float64), weight[present]
-    if np.isinf(x).any():
+    if np.isinf(x).any():  # C leaves their exponent open.
         return np.full(3, np.nan)
     # Magnitudes of at most 1/2, so that differences are at most 1.
     unit = int(np.frexp(np.abs(x).max())[1]) + 1

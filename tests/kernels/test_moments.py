@@ -125,6 +125,17 @@ def test_order_and_outliers_cost_no_digits(column):
     assert_exact(column_moments(column[:, None]), column[:, None])
 
 
+@pytest.mark.parametrize(
+    "column",
+    [1e6 + np.arange(20_000) % 2 / 10, np.r_[1e10, np.full(19_999, 1 / 3)]],
+    ids=["two values", "outlier first"],
+)
+def test_rounding_the_same_way_again_and_again(column):
+    # In one tile: errors of equal numbers have equal signs and don't average out.
+    X = np.tile(column[:, None], (1, 3))
+    assert_exact(column_moments(X), X)
+
+
 @pytest.mark.usefixtures("small_tiles")
 @pytest.mark.parametrize("scale", [1e300, 1e160, 1e-16, 1e-160, 1e-300])
 @pytest.mark.parametrize("missing", [0.0, 0.3])
@@ -263,6 +274,15 @@ def test_merging_nothing_with_nothing():
         np.testing.assert_array_equal(
             getattr(both, name), getattr(empty_moments(2), name)
         )
+
+
+@pytest.mark.usefixtures("small_tiles")
+def test_the_error_state_of_numpy_is_given_back():
+    with np.errstate(over="raise", invalid="warn", under="print"):
+        before = np.geterr()
+        moments = column_moments(np.array([[1e308], [-1e308], [0.0]] * 20))
+        merge(moments, moments)
+        assert np.geterr() == before
 
 
 def test_inputs_are_left_alone_and_results_are_read_only(rng):

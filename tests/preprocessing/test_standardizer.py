@@ -285,6 +285,14 @@ class TestAFailedFit:
             getattr(scaler, method)([[np.inf]])
         assert vars(scaler) == vars(Standardizer())
 
+    def test_fit_of_another_table(self):
+        scaler = Standardizer().fit(pd.DataFrame(self.X, columns=["a", "b"]))
+        before = pickle.dumps(scaler)
+        for X in (np.ones((1, 3)), pd.DataFrame({"c": [1.0]})):
+            with pytest.raises(ValueError, match="Negative values"):
+                scaler.fit(X, sample_weight=[-1.0])
+            assert pickle.dumps(scaler) == before
+
     def test_partial_fit_of_another_width(self):
         scaler = Standardizer().fit(self.X)
         before = pickle.dumps(scaler)
