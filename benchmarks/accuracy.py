@@ -99,18 +99,23 @@ def evaluate(X, y, task, metric, splits, seeds):
     return sign * np.array(scores), np.median(seconds, axis=1)
 
 
-def report(name, metric, scores, seconds, published):
-    """Print a row, and return by how much scikit-learn's is better, 0 if it isn't."""
+def report(name, metric, scores, seconds, seeds, published):
+    """Print a row, and return how far ahead sknorm is, with the standard error.
+
+    The two share their splits, so the error is that of the difference, over seeds.
+    """
     (ours, theirs), (spread, their_spread) = scores.mean(axis=1), scores.std(axis=1)
-    cells = (
-        f"{name:22}{metric:>9}"
+    gaps = (scores[0] - scores[1]).reshape(seeds, -1).mean(axis=1)
+    ahead = -gaps.mean() if metric == "rmse" else gaps.mean()
+    error = gaps.std(ddof=1) / np.sqrt(seeds) if seeds > 1 else np.nan
+    print(
+        f"{name:25}{metric:>9}"
         f"{ours:10.4f} +- {spread:.4f}{theirs:10.4f} +- {their_spread:.4f}"
-        f"{seconds[0]:9.2f}{seconds[1]:9.2f}"
+        f"{ahead:+10.4f} +- {error:.4f}"
+        f"{seconds[0]:9.2f}{seconds[1]:9.2f}   {published}",
+        flush=True,
     )
-    print(f"{cells}   {published}", flush=True)
-    ahead = ours - theirs if metric == "rmse" else theirs - ours
-    # The mean of the same scores in another order differs in its last digits.
-    return ahead if ahead > 1e-12 else 0.0
+    return ahead, error
 
 
 def machine():
@@ -125,7 +130,7 @@ def machine():
 def main():
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--sets", nargs="*", help="names; all if not given")
     parser.add_argument(
         "--max-rows", type=int, default=25_000, help="larger ones are left out"
@@ -144,29 +149,35 @@ def main():
         f"default parameters; mean and spread over splits and {args.seeds} seeds\n"
     )
     print(
-        f"{'':31}{'sknorm':>20}{'scikit-learn':>20}{'fit s':>9}{'fit s':>9}   published"
+        f"{'':34}{'sknorm':>20}{'scikit-learn':>20}{'sknorm ahead by':>20}"
+        f"{'fit s':>9}{'fit s':>9}   published"
     )
-    behind = {}
+    ahead = {}
     for name, (load, metric) in SHIPPED.items():
         if args.sets and name not in args.sets:
             continue
         X, y = load(return_X_y=True)
         task = "regression" if metric == "r2" else "classification"
         result = evaluate(X, y, task, metric, None, args.seeds)
-        behind[name] = report(name, metric, *result, "")
+        ahead[name] = report(name, metric, *result, args.seeds, "")
     if not sets:
         print(f"{DATA} isn't there: no more tables.")
     for name, info in sorted(sets.items(), key=lambda item: item[1]["rows"]):
         if args.sets and name not in args.sets:
             continue
         if info["rows"] > args.max_rows and not args.sets:
-            print(f"{name:22} left out: {info['rows']} rows, see --max-rows")
+            print(f"{name:25} left out: {info['rows']} rows, see --max-rows")
             continue
         X, y, splits = shared_set(name, info)
         result = evaluate(X, y, info["task"], info["metric"], splits, args.seeds)
         published = ", ".join(f"{k} {v:.4g}" for k, v in info["published"].items())
-        behind[name] = report(name, info["metric"], *result, published)
-    below = [f"{name} by {gap:.2g}" for name, gap in behind.items() if gap]
+        ahead[name] = report(name, info["metric"], *result, args.seeds, published)
+    # Equal means of the same scores in another order differ in their last digits.
+    below = [
+        f"{name} by {-gap:.4f} +- {error:.4f}"
+        for name, (gap, error) in ahead.items()
+        if gap < -1e-12
+    ]
     print(f"Below scikit-learn: {', '.join(below) or 'none'}")
 
 

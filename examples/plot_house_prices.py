@@ -107,7 +107,6 @@ def best_curve(X, y, max_epochs):
         net = NormMLPRegressor(
             (32,),
             norm="none",
-            dropout=0,
             optimizer="sgd",
             lr=lr,
             lr_schedule="constant",

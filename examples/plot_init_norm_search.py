@@ -54,10 +54,7 @@ def make_search(inits, max_epochs, n_splits, n_jobs):
             ("standardize", Standardizer()),
             (
                 "net",
-                # No dropout: ten layers of it would hide what init and norm do.
-                NormMLPClassifier(
-                    dropout=0, max_epochs=max_epochs, batch_size=64, random_state=0
-                ),
+                NormMLPClassifier(max_epochs=max_epochs, batch_size=64, random_state=0),
             ),
         ]
     )

@@ -131,7 +131,7 @@ def test_networks_do_not_import_what_only_pictures_need():
 
 def mirrored(path):
     """Return the name of the test file that a module's tests stand in."""
-    folders = [part.lstrip("_") for part in path.relative_to(PACKAGE).parent.parts]
+    folders = path.relative_to(PACKAGE).parent.parts
     return "/".join([*folders, f"test_{path.stem.lstrip('_')}"])
 
 

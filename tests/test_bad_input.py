@@ -74,7 +74,7 @@ def with_value(value):
         (with_value(np.nan), "Input X contains NaN"),
         (with_value(np.inf), "Input X contains infinity"),
         (with_value(1e300), r"value too large for dtype\('float32'\)"),
-        (X.astype(str) + "a", "could not convert string to float"),
+        (np.full(X.shape, "a"), "could not convert string to float"),
         (scipy.sparse.csr_matrix(X), "Sparse data was passed for X"),
         (X[:, 0], "Expected 2D array, got 1D array"),
         (X[:0], "Found array with 0 sample"),

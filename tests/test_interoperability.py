@@ -19,6 +19,7 @@ from sklearn.ensemble import (
 )
 from sklearn.inspection import permutation_importance
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, make_scorer
 from sklearn.model_selection import (
     GridSearchCV,
     cross_val_predict,
@@ -176,16 +177,20 @@ def test_weights_are_routed_through_a_pipeline(iris):
     with sklearn.config_context(enable_metadata_routing=True):
         model = make_pipeline(
             Standardizer().set_fit_request(sample_weight=True),
-            quick()
-            .set_fit_request(sample_weight=True)
-            .set_score_request(sample_weight=True),
+            quick().set_fit_request(sample_weight=True),
         )
         model.fit(X, y, sample_weight=weight)
         assert model[0].n_samples_seen_ == 100
         # The class whose rows have no weight is never learned.
         assert 2 not in model.predict(X[y < 2])
         result = cross_validate(
-            model, X, y, cv=3, params={"sample_weight": weight}, error_score="raise"
+            model,
+            X,
+            y,
+            cv=3,
+            scoring=make_scorer(accuracy_score).set_score_request(sample_weight=True),
+            params={"sample_weight": weight},
+            error_score="raise",
         )
     assert (result["test_score"] > 0.9).all()
 

@@ -45,7 +45,7 @@ __all__ = ["BaseNormMLP"]
 
 # One epoch of a full-batch optimizer sees all rows in one step, so small tables get
 # small batches; large ones get batches that keep the matrix kernels busy.
-_SMALLEST_BATCH, _LARGEST_BATCH, _BATCHES_AN_EPOCH = 32, 256, 16
+_SMALLEST_BATCH, _LARGEST_BATCH, _BATCHES_AN_EPOCH = 32, 256, 32
 
 # Callbacks of a whole fit, such as early stopping; partial_fit drops them.
 _FIT_ONLY = "sknorm_fit_"
@@ -90,21 +90,21 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
 
     def __init__(
         self,
-        hidden_layer_sizes=(256, 128),
+        hidden_layer_sizes=(256,),
         *,
         activation="relu",
         norm="batch",
         norm_position="before",
         init="auto",
         bias_init="auto",
-        dropout=0.4,
+        dropout=0.0,
         optimizer="adamw",
         optimizer_params=None,
         lr=3e-3,
         lr_schedule="cosine",
         weight_decay=1e-2,
         clip_grad_norm=None,
-        max_epochs=30,
+        max_epochs=15,
         batch_size="auto",
         early_stopping=False,
         validation_fraction=0.1,

@@ -31,7 +31,7 @@ class NormMLPClassifier(ClassifierMixin, BaseNormMLP):
 
     Parameters
     ----------
-    hidden_layer_sizes : array-like of int or int, default=(256, 128)
+    hidden_layer_sizes : array-like of int or int, default=(256,)
         Width of each hidden layer; empty for a linear model.
     activation : str, nn.Module, class or callable, default="relu"
         A name in :data:`sknorm.nn.activations.ACTIVATIONS`, a module class, a module
@@ -48,9 +48,8 @@ class NormMLPClassifier(ClassifierMixin, BaseNormMLP):
         deviation 1 for the activation chosen.
     bias_init : str, Initializer or callable, default="auto"
         How biases start; ``"auto"`` leaves it to ``init``, zeros for most.
-    dropout : float, default=0.4
-        Share of hidden activations set to zero in training, in [0, 1). The default
-        suits one to three hidden layers; deep networks want less.
+    dropout : float, default=0.0
+        Share of hidden activations set to zero in training, in [0, 1).
     optimizer : str or class, default="adamw"
         A torch optimizer: the name of its class in lower case, the class, or a
         ``functools.partial`` of it.
@@ -67,10 +66,10 @@ class NormMLPClassifier(ClassifierMixin, BaseNormMLP):
         norm parameters have none.
     clip_grad_norm : float, default=None
         Largest norm of the gradient over all parameters. None doesn't clip.
-    max_epochs : int, default=30
+    max_epochs : int, default=15
         Passes over the data.
     batch_size : int or "auto", default="auto"
-        Rows in a step. ``"auto"`` takes about a sixteenth of the rows as a power of
+        Rows in a step. ``"auto"`` takes about one in 32 of the rows as a power of
         two, at least 32 and at most 256. A last batch smaller than a quarter of this
         joins the one before it.
     early_stopping : bool, default=False
@@ -134,7 +133,7 @@ class NormMLPClassifier(ClassifierMixin, BaseNormMLP):
     -----
     Mini-batches and batch statistics make a weight of 2 differ from giving the row
     twice. They are equivalent, to rounding, in the strict configuration
-    ``NormMLPClassifier(norm="layer", dropout=0, batch_size=n, dtype="float64")`` with
+    ``NormMLPClassifier(norm="layer", batch_size=n, dtype="float64")`` with
     ``n`` at least the number of rows and an ``init`` that doesn't look at the data.
     Rows of weight zero are left out before anything else is done.
 
@@ -173,21 +172,21 @@ class NormMLPClassifier(ClassifierMixin, BaseNormMLP):
 
     def __init__(
         self,
-        hidden_layer_sizes=(256, 128),
+        hidden_layer_sizes=(256,),
         *,
         activation="relu",
         norm="batch",
         norm_position="before",
         init="auto",
         bias_init="auto",
-        dropout=0.4,
+        dropout=0.0,
         optimizer="adamw",
         optimizer_params=None,
         lr=3e-3,
         lr_schedule="cosine",
         weight_decay=1e-2,
         clip_grad_norm=None,
-        max_epochs=30,
+        max_epochs=15,
         batch_size="auto",
         early_stopping=False,
         validation_fraction=0.1,

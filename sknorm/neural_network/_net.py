@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from sknorm.exceptions import DivergenceError
-from sknorm.neural_network._losses import Loss
+from sknorm.neural_network._losses import Loss, SquaredError
 from sknorm.neural_network._optimizers import build_optimizer
 from sknorm.nn.norms import needs_batch_statistics
 
@@ -223,6 +223,18 @@ class LeanNet(NeuralNet):
         if training:
             return Slices(dataset, self.batch_size, self.rng)
         return Slices(dataset, max(self.batch_size, _INFERENCE_ROWS))
+
+    def __sklearn_tags__(self) -> Any:
+        """Tell scorers whether there are probabilities to ask for."""
+        tags = super().__sklearn_tags__()
+        if not isinstance(self.criterion, SquaredError):
+            tags.estimator_type = "classifier"
+        return tags
+
+    @property
+    def classes_(self) -> np.ndarray:
+        """The codes of the classes, for scorers that ask."""
+        return np.arange(self.module_[-1].out_features)
 
     # -- training ----------------------------------------------------------------------
 

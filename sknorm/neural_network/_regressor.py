@@ -21,7 +21,7 @@ class NormMLPRegressor(RegressorMixin, BaseNormMLP):
 
     Parameters
     ----------
-    hidden_layer_sizes : array-like of int or int, default=(256, 128)
+    hidden_layer_sizes : array-like of int or int, default=(256,)
         Width of each hidden layer; empty for a linear model.
     activation : str, nn.Module, class or callable, default="relu"
         A name in :data:`sknorm.nn.activations.ACTIVATIONS`, a module class, a module
@@ -38,9 +38,8 @@ class NormMLPRegressor(RegressorMixin, BaseNormMLP):
         deviation 1 for the activation chosen.
     bias_init : str, Initializer or callable, default="auto"
         How biases start; ``"auto"`` leaves it to ``init``, zeros for most.
-    dropout : float, default=0.4
-        Share of hidden activations set to zero in training, in [0, 1). The default
-        suits one to three hidden layers; deep networks want less.
+    dropout : float, default=0.0
+        Share of hidden activations set to zero in training, in [0, 1).
     optimizer : str or class, default="adamw"
         A torch optimizer: the name of its class in lower case, the class, or a
         ``functools.partial`` of it.
@@ -57,10 +56,10 @@ class NormMLPRegressor(RegressorMixin, BaseNormMLP):
         norm parameters have none.
     clip_grad_norm : float, default=None
         Largest norm of the gradient over all parameters. None doesn't clip.
-    max_epochs : int, default=30
+    max_epochs : int, default=15
         Passes over the data.
     batch_size : int or "auto", default="auto"
-        Rows in a step. ``"auto"`` takes about a sixteenth of the rows as a power of
+        Rows in a step. ``"auto"`` takes about one in 32 of the rows as a power of
         two, at least 32 and at most 256. A last batch smaller than a quarter of this
         joins the one before it.
     early_stopping : bool, default=False
@@ -118,7 +117,7 @@ class NormMLPRegressor(RegressorMixin, BaseNormMLP):
     -----
     Mini-batches and batch statistics make a weight of 2 differ from giving the row
     twice. They are equivalent, to rounding, in the strict configuration
-    ``NormMLPRegressor(norm="layer", dropout=0, batch_size=n, dtype="float64")`` with
+    ``NormMLPRegressor(norm="layer", batch_size=n, dtype="float64")`` with
     ``n`` at least the number of rows and an ``init`` that doesn't look at the data.
     Rows of weight zero are left out before anything else is done.
 

@@ -309,7 +309,7 @@ def test_warm_start_goes_on(table):
 def test_batch_size_rule():
     model = quick()
     sizes = {n: model._resolve_batch_size(n) for n in (1, 20, 100, 1000, 3000, 10**6)}
-    assert sizes == {1: 1, 20: 20, 100: 32, 1000: 64, 3000: 256, 10**6: 256}
+    assert sizes == {1: 1, 20: 20, 100: 32, 1000: 32, 3000: 128, 10**6: 256}
     assert quick(batch_size=50)._resolve_batch_size(20) == 20
 
 

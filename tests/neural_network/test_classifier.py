@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import (
     load_iris,
     make_classification,
@@ -9,6 +10,7 @@ from sklearn.datasets import (
 )
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import log_loss
+from torch import nn
 
 from sknorm.neural_network import NormMLPClassifier
 
@@ -202,3 +204,32 @@ def test_unfitted():
     with pytest.raises(NotFittedError):
         NormMLPClassifier().predict([[1.0]])
     assert not hasattr(NormMLPClassifier(), "classes_")
+
+
+def test_the_reference_network(rng):
+    reference = nn.Sequential(
+        nn.Linear(784, 256),
+        nn.BatchNorm1d(256),
+        nn.ReLU(),
+        nn.Linear(256, 128),
+        nn.BatchNorm1d(128),
+        nn.ReLU(),
+        nn.Linear(128, 10),
+    )
+    X, y = rng.standard_normal((100, 784)), np.arange(100) % 10
+    model = NormMLPClassifier(
+        hidden_layer_sizes=(256, 128),
+        activation="relu",
+        norm="batch",
+        init="kaiming_normal",
+        max_epochs=1,
+    ).fit(X, y)
+    module = model.net_.module_
+    assert [type(part) for part in module] == [type(part) for part in reference]
+    shapes = [parameter.shape for parameter in module.parameters()]
+    assert shapes == [parameter.shape for parameter in reference.parameters()]
+    reference.load_state_dict(module.state_dict())
+    with torch.no_grad():
+        logits = reference.eval()(torch.tensor(X, dtype=torch.float32)).numpy()
+    # The same sums in another order: the estimator fills rows up to whole tiles.
+    np.testing.assert_allclose(model.decision_function(X), logits, rtol=1e-4, atol=1e-5)

@@ -5,7 +5,9 @@ import numpy as np
 from sknorm.neural_network import NormMLPRegressor
 
 
-def test_bar_counts_epochs_and_shows_losses(capsys, rng):
+def test_bar_counts_epochs_and_shows_losses(capsys, rng, monkeypatch):
+    # Wide enough for both losses.
+    monkeypatch.setenv("COLUMNS", "200")
     X = rng.standard_normal((20, 2))
     NormMLPRegressor((4,), max_epochs=3, verbose=1, early_stopping=True).fit(X, X[:, 0])
     error = capsys.readouterr().err
