@@ -111,11 +111,16 @@ def report(name, metric, scores, seconds, seeds, published):
     print(
         f"{name:25}{metric:>9}"
         f"{ours:10.4f} +- {spread:.4f}{theirs:10.4f} +- {their_spread:.4f}"
-        f"{ahead:+10.4f} +- {error:.4f}"
+        f"{with_error(ahead, error):>20}"
         f"{seconds[0]:9.2f}{seconds[1]:9.2f}   {published}",
         flush=True,
     )
     return ahead, error
+
+
+def with_error(gap, error):
+    """Return a signed difference as text; of one seed there is no error."""
+    return f"{gap:+.4f}" if np.isnan(error) else f"{gap:+.4f} +- {error:.4f}"
 
 
 def machine():
@@ -174,7 +179,7 @@ def main():
         ahead[name] = report(name, info["metric"], *result, args.seeds, published)
     # Equal means of the same scores in another order differ in their last digits.
     below = [
-        f"{name} by {-gap:.4f} +- {error:.4f}"
+        f"{name} by {with_error(-gap, error)}"
         for name, (gap, error) in ahead.items()
         if gap < -1e-12
     ]
