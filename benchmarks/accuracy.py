@@ -87,7 +87,7 @@ def evaluate(X, y, task, metric, splits, seeds):
     """Return scores and fit seconds of both, taking turns on every split."""
     scorer = get_scorer(SCORERS.get(metric, metric))
     scores, seconds = ([], []), ([], [])
-    for seed in range(seeds):
+    for seed in seeds:
         for train, test in splits or folds(X, y, task, seed):
             for peer, cls in enumerate(PEERS[task]):
                 model = make_model(cls(random_state=seed), X)
@@ -136,12 +136,14 @@ def machine():
 def main():
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=5, help="how many")
+    parser.add_argument("--first-seed", type=int, default=0, help="they count up")
     parser.add_argument("--sets", nargs="*", help="names; all if not given")
     parser.add_argument(
         "--max-rows", type=int, default=25_000, help="larger ones are left out"
     )
     args = parser.parse_args()
+    seeds = range(args.first_seed, args.first_seed + args.seeds)
     sets = json.loads((DATA / "datasets.json").read_text()) if DATA.exists() else {}
     if unknown := set(args.sets or ()) - {*SHIPPED, *sets}:
         parser.error(
@@ -152,7 +154,8 @@ def main():
     print(
         f"sknorm {sknorm.__version__}, scikit-learn {sklearn.__version__}, torch "
         f"{torch.__version__}, Python {platform.python_version()}, {machine()}\n"
-        f"default parameters; mean and spread over splits and {args.seeds} seeds\n"
+        f"default parameters; mean and spread over splits and seeds {seeds[0]} to "
+        f"{seeds[-1]}\n"
     )
     print(
         f"{'':34}{'sknorm':>20}{'scikit-learn':>20}{'sknorm ahead by':>20}"
@@ -164,7 +167,7 @@ def main():
             continue
         X, y = load(return_X_y=True)
         task = "regression" if metric == "r2" else "classification"
-        result = evaluate(X, y, task, metric, None, args.seeds)
+        result = evaluate(X, y, task, metric, None, seeds)
         ahead[name] = report(name, metric, *result, args.seeds, "")
     if not sets:
         print(f"{DATA} isn't there: no more tables.")
@@ -175,7 +178,7 @@ def main():
             print(f"{name:25} left out: {info['rows']} rows, see --max-rows")
             continue
         X, y, splits = shared_set(name, info)
-        result = evaluate(X, y, info["task"], info["metric"], splits, args.seeds)
+        result = evaluate(X, y, info["task"], info["metric"], splits, seeds)
         published = ", ".join(f"{k} {v:.4g}" for k, v in info["published"].items())
         ahead[name] = report(name, info["metric"], *result, args.seeds, published)
     # Equal means of the same scores in another order differ in their last digits.

@@ -39,6 +39,7 @@ def quick(cls=NormMLPClassifier, **parameters):
         ({"dropout": 1.0}, r"'dropout' parameter.*Got 1.0"),
         ({"max_epochs": 0}, r"'max_epochs' parameter.*Got 0"),
         ({"batch_size": "all"}, r"'batch_size' parameter.*Got 'all'"),
+        ({"weight_decay": "small"}, r"'weight_decay' parameter.*Got 'small'"),
         ({"validation_fraction": 1.0}, r"'validation_fraction' parameter.*Got 1.0"),
         ({"label_smoothing": -0.1}, r"'label_smoothing' parameter.*Got -0.1"),
         ({"class_weight": "even"}, r"'class_weight' parameter.*Got 'even'"),

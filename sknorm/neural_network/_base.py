@@ -17,6 +17,7 @@ from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from skorch.callbacks import EarlyStopping, PrintLog
+from torch.optim import AdamW
 
 from sknorm._device import fitting_threads, local_rng, resolve_device
 from sknorm._validation import (
@@ -45,7 +46,11 @@ __all__ = ["BaseNormMLP"]
 
 # One epoch of a full-batch optimizer sees all rows in one step, so small tables get
 # small batches; large ones get batches that keep the matrix kernels busy.
-_SMALLEST_BATCH, _LARGEST_BATCH, _BATCHES_AN_EPOCH = 32, 256, 32
+_SMALLEST_BATCH, _LARGEST_BATCH, _BATCHES_AN_EPOCH = 64, 256, 32
+_SMALL_TABLE, _BATCH_OF_SMALL_TABLE = 256, 32
+
+# What weight_decay="auto" takes off a weight in a step at the full learning rate.
+_DECAY_A_STEP = 0.006
 
 # Callbacks of a whole fit, such as early stopping; partial_fit drops them.
 _FIT_ONLY = "sknorm_fit_"
@@ -69,7 +74,10 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         "optimizer_params": [dict, None],
         "lr": [Interval(Real, 0, None, closed="neither")],
         "lr_schedule": [str, callable],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "weight_decay": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="left"),
+        ],
         "clip_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [
@@ -102,9 +110,9 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         optimizer_params=None,
         lr=3e-3,
         lr_schedule="cosine",
-        weight_decay=1e-2,
+        weight_decay="auto",
         clip_grad_norm=None,
-        max_epochs=15,
+        max_epochs=30,
         batch_size="auto",
         early_stopping=False,
         validation_fraction=0.1,
@@ -330,7 +338,7 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
             self._make_loss(),
             optimizer=optimizer,
             lr=self.lr,
-            weight_decay=self.weight_decay,
+            weight_decay=self._resolve_weight_decay(optimizer.func),
             schedule=None if schedule is constant else schedule,
             clip_grad_norm=self.clip_grad_norm,
             max_epochs=self.max_epochs,
@@ -374,11 +382,18 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
                 dtype=getattr(torch, self.dtype),
             )
 
+    def _resolve_weight_decay(self, optimizer):
+        if self.weight_decay != "auto":
+            return self.weight_decay
+        return _DECAY_A_STEP / self.lr if issubclass(optimizer, AdamW) else 0.0
+
     def _resolve_batch_size(self, n_rows):
         if self.batch_size != "auto":
             return min(self.batch_size, n_rows)
-        wanted = 2 ** math.ceil(math.log2(max(n_rows / _BATCHES_AN_EPOCH, 1)))
-        return min(max(wanted, _SMALLEST_BATCH), _LARGEST_BATCH, n_rows)
+        if n_rows < _SMALL_TABLE:
+            return min(_BATCH_OF_SMALL_TABLE, n_rows)
+        wanted = 2 ** math.ceil(math.log2(n_rows / _BATCHES_AN_EPOCH))
+        return min(max(wanted, _SMALLEST_BATCH), _LARGEST_BATCH)
 
     def _check_batch_statistics(self, module, batch_size, n_rows):
         if batch_size > 1 or n_rows == 1:

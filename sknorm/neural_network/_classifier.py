@@ -61,17 +61,19 @@ class NormMLPClassifier(ClassifierMixin, BaseNormMLP):
         How the learning rate moves: ``"constant"``, ``"linear"``, ``"cosine"``,
         ``"one_cycle"``, ``"step"``, ``"exponential"``, ``"plateau"``, a function from
         progress in [0, 1) to a factor, or a torch scheduler class.
-    weight_decay : float, default=1e-2
+    weight_decay : float or "auto", default="auto"
         Weight decay of the weight matrices, in the sense of the optimizer. Biases and
-        norm parameters have none.
+        norm parameters have none. ``"auto"`` is ``0.006 / lr`` with AdamW, which takes
+        0.6 % off a weight in a step whatever the learning rate, and 0 with other
+        optimizers, for most of which it would be a part of the gradient.
     clip_grad_norm : float, default=None
         Largest norm of the gradient over all parameters. None doesn't clip.
-    max_epochs : int, default=15
+    max_epochs : int, default=30
         Passes over the data.
     batch_size : int or "auto", default="auto"
-        Rows in a step. ``"auto"`` takes about one in 32 of the rows as a power of
-        two, at least 32 and at most 256. A last batch smaller than a quarter of this
-        joins the one before it.
+        Rows in a step. ``"auto"`` takes 32 with fewer than 256 rows, and else about
+        one in 32 of them as a power of two, at least 64 and at most 256. A last batch
+        smaller than a quarter of this joins the one before it.
     early_stopping : bool, default=False
         Whether to stop when the loss on validation rows no longer falls, and go back
         to the weights that were best there.
@@ -184,9 +186,9 @@ class NormMLPClassifier(ClassifierMixin, BaseNormMLP):
         optimizer_params=None,
         lr=3e-3,
         lr_schedule="cosine",
-        weight_decay=1e-2,
+        weight_decay="auto",
         clip_grad_norm=None,
-        max_epochs=15,
+        max_epochs=30,
         batch_size="auto",
         early_stopping=False,
         validation_fraction=0.1,

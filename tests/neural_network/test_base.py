@@ -160,8 +160,7 @@ def test_every_init_runs_and_only_zeros_learns_nothing(table, init):
 
 @pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
 def test_every_optimizer_trains(table, optimizer):
-    decay = 0.0 if optimizer in {"lbfgs", "rprop"} else 1e-3
-    model = quick(optimizer=optimizer, weight_decay=decay, lr=0.05, norm="none")
+    model = quick(optimizer=optimizer, lr=0.05, norm="none")
     model.set_params(max_epochs=3 if optimizer == "lbfgs" else 10)
     assert model.fit(*table).loss_curve_[-1] < model.loss_curve_[0]
 
@@ -204,6 +203,22 @@ def test_weight_decay_shrinks_the_weights(table):
         for decay in (0.0, 5.0)
     ]
     assert norms[1] < 0.5 * norms[0]
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "lr", "decay"),
+    [
+        ("adamw", 3e-3, 2.0),
+        (functools.partial(torch.optim.AdamW, eps=1e-6), 6e-4, 10.0),
+        ("adam", 3e-3, 0.0),
+        ("sgd", 3e-3, 0.0),
+    ],
+)
+def test_auto_weight_decay(table, optimizer, lr, decay):
+    net = quick(optimizer=optimizer, lr=lr, max_epochs=1).fit(*table).net_
+    matrices, vectors = net.optimizer_.param_groups
+    assert matrices["weight_decay"] == pytest.approx(decay)
+    assert vectors["weight_decay"] == 0
 
 
 def test_dropout_is_off_at_predict(table):
@@ -308,8 +323,8 @@ def test_warm_start_goes_on(table):
 
 def test_batch_size_rule():
     model = quick()
-    sizes = {n: model._resolve_batch_size(n) for n in (1, 20, 100, 1000, 3000, 10**6)}
-    assert sizes == {1: 1, 20: 20, 100: 32, 1000: 32, 3000: 128, 10**6: 256}
+    expected = {1: 1, 20: 20, 255: 32, 256: 64, 2048: 64, 2049: 128, 10**6: 256}
+    assert {n: model._resolve_batch_size(n) for n in expected} == expected
     assert quick(batch_size=50)._resolve_batch_size(20) == 20
 
 
