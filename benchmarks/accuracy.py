@@ -21,7 +21,13 @@ import pandas as pd
 import sklearn
 import torch
 from sklearn.compose import make_column_selector, make_column_transformer
-from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
+from sklearn.datasets import (
+    load_breast_cancer,
+    load_diabetes,
+    load_digits,
+    load_iris,
+    load_wine,
+)
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.impute import SimpleImputer
 from sklearn.metrics import get_scorer
@@ -39,6 +45,7 @@ SHIPPED = {
     "digits": (load_digits, "accuracy"),
     "breast_cancer": (load_breast_cancer, "accuracy"),
     "wine": (load_wine, "accuracy"),
+    "iris": (load_iris, "accuracy"),
     "diabetes": (load_diabetes, "r2"),
 }
 SCORERS = {"rmse": "neg_root_mean_squared_error"}

@@ -128,6 +128,12 @@ class MLP(nn.Sequential):
             norm_position,
             generator,
         )
+        if scheme.spreads_hinges and bias_scheme is None and len(self.linears) > 1:
+            self._spread_hinges(
+                behind_norm=normalizer.acts_on == "signal"
+                and norm_position == "before",
+                generator=generator,
+            )
         if isinstance(scheme, LSUV):
             self._scale_by_data(scheme, generator, sample)
         if normalizer.acts_on == "weight":
@@ -135,6 +141,12 @@ class MLP(nn.Sequential):
             hidden = [i for i, part in enumerate(self) if isinstance(part, nn.Linear)]
             for index in hidden[:-1]:
                 self[index] = normalizer.factory(self[index])
+
+    def __getitem__(self, index: Any) -> Any:
+        # nn.Sequential makes a slice by calling the class with layers.
+        if isinstance(index, slice):
+            return nn.Sequential(*list(self)[index])
+        return super().__getitem__(index)
 
     @property
     def linears(self) -> list[nn.Linear]:
@@ -175,6 +187,21 @@ class MLP(nn.Sequential):
                 bias_scheme.fill_bias(
                     linear.bias, fan_in=linear.in_features, generator=generator
                 )
+
+    @torch.no_grad()
+    def _spread_hinges(
+        self, *, behind_norm: bool, generator: torch.Generator | None
+    ) -> None:
+        """Give the first hidden units biases as wide as what the data make of them."""
+        weight, bias = (
+            getattr(self[1], name, None) if behind_norm else None
+            for name in ("weight", "bias")
+        )
+        if not (isinstance(weight, Tensor) and isinstance(bias, Tensor)):
+            weight, bias = self.linears[0].weight, self.linears[0].bias
+        # Halves of the variance, so that their sum is what it was.
+        weight.mul_(math.sqrt(0.5))
+        bias.normal_(std=math.sqrt(0.5), generator=generator)
 
     @torch.no_grad()
     def _scale_by_data(

@@ -126,6 +126,57 @@ def test_auto_starts_every_preactivation_near_unit_variance(activation, generato
             assert 0.6 < float(signal.detach().var()) < 1.6
 
 
+@pytest.mark.parametrize("norm", ["none", "batch", "layer", "rms", "weight"])
+@pytest.mark.parametrize("position", ["before", "after"])
+def test_auto_lets_the_first_units_bend_all_over_the_data(norm, position, generator):
+    sizes = (512, 512)
+    mlp = MLP(
+        64,
+        1,
+        hidden_layer_sizes=sizes,
+        norm=norm,
+        norm_position=position,
+        generator=generator,
+    )
+    X = torch.randn(2048, 64, generator=generator)
+    z = mlp[: next(i for i, part in enumerate(mlp) if isinstance(part, nn.ReLU))](X)
+    # Half of the variance is between units, and half of each one's own over the rows:
+    # 512 draws make it within 5 sigma of 0.5, which is 5 * 0.5 * sqrt(2 / 512) = 0.16.
+    assert z.mean(dim=0).var().item() == pytest.approx(0.5, abs=0.16)
+    assert z.var(dim=0).mean().item() == pytest.approx(0.5, abs=0.1)
+    assert z.mean().item() == pytest.approx(0, abs=5 * (0.5 / 512) ** 0.5)
+    # Later layers have the textbook's zeros and ones.
+    second, beta = mlp.linears[1].bias, getattr(mlp[-3], "bias", None)
+    assert not second.any()
+    if norm in {"batch", "layer"} and position == "before":
+        assert not beta.any()
+        assert (mlp[-3].weight == 1).all()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"init": "kaiming_normal"}, {"init": "zeros"}, {"bias_init": "zeros"}],
+    ids=str,
+)
+def test_a_named_scheme_leaves_biases_and_norms_at_the_textbooks_values(arguments):
+    mlp = MLP(8, 2, hidden_layer_sizes=(16,), norm="batch", **arguments)
+    assert not mlp[0].bias.any()
+    assert not mlp[1].bias.any()
+    assert (mlp[1].weight == 1).all()
+
+
+def test_a_slice_shares_its_layers():
+    mlp = MLP(8, 2, hidden_layer_sizes=(16,), norm="batch")
+    front = mlp[:2]
+    assert parts(front) == ["Linear", "BatchNorm1d"]
+    assert front[0] is mlp[0]
+    assert mlp[-1] is mlp.linears[-1]
+
+
+def test_auto_leaves_the_bias_of_a_linear_model_at_zero():
+    assert not MLP(8, 2, hidden_layer_sizes=()).linears[0].bias.any()
+
+
 def test_layer_behind_a_norm_takes_gain_one(generator):
     mlp = MLP(
         400,

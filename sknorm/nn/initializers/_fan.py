@@ -381,14 +381,21 @@ class Auto(Initializer):
 
     Notes
     -----
-    :math:`W \sim N(0, g^2 / n_{in})` with zero biases. A layer that is fed activations
-    takes the gain :math:`g = 1 / \sqrt{E[\phi(z)^2]}` of the activation, computed by
-    quadrature: for ReLU this is Kaiming's :math:`\sqrt 2`, for SELU LeCun's 1. A layer
-    that is fed standardized numbers, the first one or any one behind a norm layer,
-    takes 1. The last layer is one of those fed activations, so outputs start at
-    standard deviation 1 too. Norm layers before the activation make the scale of the
-    weights immaterial to the function, yet not to the effective learning rate, so it
-    stays.
+    :math:`W \sim N(0, g^2 / n_{in})`. A layer that is fed activations takes the gain
+    :math:`g = 1 / \sqrt{E[\phi(z)^2]}` of the activation, computed by quadrature: for
+    ReLU this is Kaiming's :math:`\sqrt 2`, for SELU LeCun's 1. A layer that is fed
+    standardized numbers, the first one or any one behind a norm layer, takes 1. The
+    last layer is one of those fed activations, so outputs start at standard deviation 1
+    too. Norm layers before the activation make the scale of the weights immaterial to
+    the function, yet not to the effective learning rate, so it stays.
+
+    Biases are zero but for the first of several layers. With zeros there too, all its
+    units bend along planes through the mean of the data, and a small table takes many
+    steps to move them. So half of the variance of these pre-activations comes from the
+    data and half from biases drawn from :math:`N(0, 1/2)`: together they are N(0, 1),
+    and the units bend all over the data. Where a norm layer follows, its beta is the
+    bias, which it would else centre away, and its gamma is :math:`\sqrt{1/2}`. A
+    ``bias_init`` other than ``"auto"`` leaves the norm layer alone.
 
     The distribution is normal because only its variance matters in a wide layer, and
     not orthogonal because a layer that widens would then lose variance. It is the
@@ -404,6 +411,8 @@ class Auto(Initializer):
     >>> Auto().bind(phi=torch.relu, gain=1.414, position="input", normalized=False)
     KaimingNormal(mode='fan_in', gain=1.0)
     """
+
+    spreads_hinges: ClassVar[bool] = True
 
     def bind(
         self, *, phi: Phi, gain: float, position: Position, normalized: bool

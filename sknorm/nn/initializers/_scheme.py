@@ -51,6 +51,9 @@ class Initializer:
     data_dependent: ClassVar[bool] = False
     """Whether the weights still have to be rescaled by what data makes of them."""
 
+    spreads_hinges: ClassVar[bool] = False
+    """Whether the first hidden units get biases as wide as the data are."""
+
     def __post_init__(self) -> None:
         """Check the parameters of a dataclass as soon as it has them."""
         self._validate()
