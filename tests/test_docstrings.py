@@ -49,7 +49,7 @@ METHODS = {
     for name, part in ESTIMATORS.items()
     for method in ("fit", "partial_fit", "predict", "predict_proba", "transform",
                    "predict_log_proba", "decision_function", "inverse_transform")
-    if method in vars(part)
+    if hasattr(part, method)
 }  # fmt: skip
 
 

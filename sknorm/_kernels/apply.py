@@ -1,14 +1,43 @@
-"""Shift and scale the columns of a table, a tile at a time."""
+"""Shift, scale and clip the columns of a table, a tile at a time."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
 import numpy as np
+from scipy.sparse import issparse
 
-from sknorm._kernels.tiles import column_blocks, row_tiles
+from sknorm._kernels.compiled import compiled_kernels
+from sknorm._kernels.threads import in_threads
+from sknorm._kernels.tiles import column_blocks, frozen, row_tiles
 
-__all__ = ["scale_columns", "unscale_columns"]
+__all__ = [
+    "Clip",
+    "clip_values",
+    "scale_columns",
+    "stored_columns",
+    "unclip_values",
+    "unscale_columns",
+]
 
-_Step = tuple[np.ufunc, np.ndarray]
+# What is done to numbers far from 0: nothing, or the name of a clip and its bound.
+Clip = tuple[str, float] | None
+
+_Step = Callable[[np.ndarray, slice | np.ndarray, np.ndarray], np.ndarray]
+_Refuse = Callable[[np.ndarray], None]
+
+# Compiled code is loaded for tables of more numbers than this.
+_WORTH_COMPILING = 500_000
+# Numbers in the part of a table that a thread takes at once.
+_PART = 1_000_000
+# Numbers in a row that are enough not to lose time between rows.
+_LINE = 512
+# From this many bounds on a double can't tell the smooth clip from the bound itself.
+# Beyond the root of the largest double its square would overflow.
+_FAR = 1e9
 
 
 def scale_columns(
@@ -16,29 +45,36 @@ def scale_columns(
     center: tuple[np.ndarray, ...],
     scale: np.ndarray | None,
     out: np.ndarray | None = None,
+    clip: Clip = None,
+    on_infinite: _Refuse | None = None,
 ) -> np.ndarray:
-    """Return ``(X - center) / scale``, computed in float64 and rounded once.
+    r"""Return ``(X - center) / scale``, clipped, in float64 and rounded once.
 
     Parameters
     ----------
-    X : ndarray of shape (n_rows, n_features)
-        float32 or float64.
+    X : ndarray or sparse matrix of shape (n_rows, n_features)
+        float32 or float64. Of a sparse one, CSR or CSC without duplicate entries, the
+        stored values are scaled, and ``center`` must be empty.
     center : tuple of ndarrays of shape (n_features,)
         What is subtracted, one part after the other: a mean that no single double
-        holds comes as two. Empty to subtract nothing.
+        holds comes as two, at most. Empty to subtract nothing.
     scale : ndarray of shape (n_features,) or None
         What is divided by; None to leave the scale.
     out : ndarray like X, default=None
         Where the result goes, which may be ``X`` itself.
+    clip : tuple of str and float, default=None
+        ``("hard", B)`` cuts off at ``-B`` and ``B``, ``("smooth", B)`` bends toward
+        them: :math:`z / \sqrt{1 + (z/B)^2}`.
+    on_infinite : callable, default=None
+        Is given a mask of the columns that hold an infinite value, if any does. It is
+        called before ``X`` is written to, and may raise.
 
     Returns
     -------
-    ndarray of the shape and dtype of X
+    ndarray or sparse matrix of the shape and dtype of X
+        Numbers too large for the dtype become infinite.
     """
-    steps: list[_Step] = [(np.subtract, part) for part in center]
-    if scale is not None:
-        steps.append((np.divide, scale))
-    return _by_tiles(X, out, steps)
+    return _apply(X, _Map(center, scale, clip, undo=False), out, on_infinite)
 
 
 def unscale_columns(
@@ -46,37 +82,300 @@ def unscale_columns(
     center: tuple[np.ndarray, ...],
     scale: np.ndarray | None,
     out: np.ndarray | None = None,
+    clip: Clip = None,
+    on_infinite: _Refuse | None = None,
 ) -> np.ndarray:
     """Return ``Z * scale + center``, the inverse of :func:`scale_columns`.
 
     Parameters
     ----------
-    Z, center, scale, out
-        As for :func:`scale_columns`.
+    Z, center, scale, out, clip, on_infinite
+        As for :func:`scale_columns`. Nothing undoes a hard clip. A smooth one is undone
+        between its bounds; on and beyond them the inverse is infinite.
 
     Returns
     -------
-    ndarray of the shape and dtype of Z
+    ndarray or sparse matrix of the shape and dtype of Z
     """
-    steps: list[_Step] = [] if scale is None else [(np.multiply, scale)]
-    # Small parts first, so that they are not lost against the large one.
-    steps += [(np.add, part) for part in reversed(center)]
-    return _by_tiles(Z, out, steps)
+    return _apply(Z, _Map(center, scale, clip, undo=True), out, on_infinite)
 
 
-def _by_tiles(X: np.ndarray, out: np.ndarray | None, steps: list[_Step]) -> np.ndarray:
+def clip_values(z: np.ndarray, clip: Clip, out: np.ndarray) -> np.ndarray:
+    """Clip numbers of any shape, see :func:`scale_columns`.
+
+    Parameters
+    ----------
+    z : ndarray
+        Numbers; NaN stays.
+    clip : tuple of str and float, or None
+        What is done.
+    out : ndarray like z
+        float64 array for the result, which may be ``z`` itself.
+
+    Returns
+    -------
+    ndarray
+        ``out``, or ``z`` if there is nothing to do.
+    """
+    if clip is None:
+        return z
+    kind, bound = clip
+    if kind == "hard":
+        return np.clip(z, -bound, bound, out=out, dtype=np.float64)
+    with _quiet():
+        ratio = np.divide(z, bound, out=out, dtype=np.float64)
+        np.clip(ratio, -_FAR, _FAR, out=ratio)
+        root = np.square(ratio)
+        root += 1.0
+        np.sqrt(root, out=root)
+        ratio /= root
+        ratio *= bound
+    return ratio
+
+
+def unclip_values(z: np.ndarray, clip: Clip, out: np.ndarray) -> np.ndarray:
+    """Undo what :func:`clip_values` did, as far as that can be undone.
+
+    Parameters
+    ----------
+    z, clip, out
+        As for :func:`clip_values`.
+
+    Returns
+    -------
+    ndarray
+        ``out``, or ``z`` if there is nothing to do.
+    """
+    if clip is None or clip[0] == "hard":
+        return z
+    bound = clip[1]
+    with _quiet():
+        ratio = np.divide(z, bound, dtype=np.float64)
+        # Not 1 - ratio ** 2, which cancels near the bound.
+        root = (1.0 - ratio) * (1.0 + ratio)
+        np.maximum(root, 0.0, out=root)
+        np.sqrt(root, out=root)
+        return np.divide(z, root, out=out, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class _Map:
+    """What is done to the numbers of each column."""
+
+    center: tuple[np.ndarray, ...]
+    scale: np.ndarray | None
+    clip: Clip
+    undo: bool
+
+    def steps(self, repeats: int = 1) -> list[_Step]:
+        """Return it step by step, for lines of so many rows end to end."""
+
+        def by_column(ufunc: np.ufunc, operand: np.ndarray) -> _Step:
+            operand = np.tile(operand, repeats)
+            return lambda z, columns, work: ufunc(z, operand[columns], out=work)
+
+        clip = self.clip
+        center = [np.asarray(part, dtype=np.float64) for part in self.center]
+        if self.undo:
+            ends = [] if self.scale is None else [by_column(np.multiply, self.scale)]
+            # Small parts first, so that they are not lost against the large one.
+            ends += [by_column(np.add, part) for part in reversed(center)]
+            if clip is None or clip[0] == "hard":
+                return ends
+            return [lambda z, columns, work: unclip_values(z, clip, work), *ends]
+        steps = [by_column(np.subtract, part) for part in center]
+        if self.scale is not None:
+            steps.append(by_column(np.divide, self.scale))
+        if clip is not None:
+            steps.append(lambda z, columns, work: clip_values(z, clip, work))
+        return steps
+
+    def operands(self, n_features: int) -> list[np.ndarray]:
+        """Return two parts of a center and a scale, whatever there is."""
+        # One part more or less costs nothing, one more compiled function does. A zero
+        # that is added has to be negative to leave the sign of another.
+        none = np.full(n_features, -0.0 if self.undo else 0.0)
+        scale = np.ones(n_features) if self.scale is None else self.scale
+        parts = *(*self.center, none, none)[:2], scale
+        return [np.asarray(part, dtype=np.float64) for part in parts]
+
+
+def _quiet() -> np.errstate:
+    """Return a context in which what is too large becomes infinite, silently."""
+    return np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore")
+
+
+def _apply(X: Any, how: _Map, out: Any, on_infinite: _Refuse | None) -> Any:
+    if issparse(X):
+        return _apply_sparse(X, how, out, on_infinite)
+    X = np.asarray(X)  # Slices of a np.memmap are slow to make.
     if out is None:
-        # Of the layout of X, but a plain array where X is memory-mapped.
-        out = np.empty_like(X, subok=False)
-    for columns in column_blocks(X.shape[1]):
-        for rows in row_tiles(len(X), columns.stop - columns.start):
-            source, target = X[rows, columns], out[rows, columns]
-            # A narrower result is worked out in float64 and rounded at the end.
-            wide = target.dtype == np.float64
-            work = target if wide else np.empty_like(target, dtype=np.float64)
-            for ufunc, operand in steps:
-                ufunc(source, operand[columns], out=work)
-                source = work
-            if source is not target:
-                target[...] = source
+        # Of the layout of X.
+        out = np.empty_like(X)
+    elif on_infinite is not None and np.may_share_memory(X, out):
+        _report(X, on_infinite)
+        on_infinite = None
+    if not X.size:
+        return out
+    kernels = compiled_kernels("apply") if _is_for_compiled(X, out) else None
+    if kernels is None:
+        suspicious = _by_tiles(X, out, how, watch=on_infinite is not None)
+    else:
+        suspicious = _by_parts(X, out, how, kernels)
+    if suspicious and on_infinite is not None:
+        _report(X, on_infinite)
     return out
+
+
+def _report(X: np.ndarray, on_infinite: _Refuse) -> None:
+    """Look for infinite values, and pass on a mask of columns if there are any."""
+    infinite = np.zeros(X.shape[1], dtype=bool)
+
+    def look(rows: slice) -> None:
+        for columns in column_blocks(X.shape[1]):
+            block = X[rows, columns]
+            for i in row_tiles(*block.shape):
+                if _may_be_infinite(tile := block[i]):
+                    # Threads only set, so that it doesn't matter who comes first.
+                    infinite[columns][np.isinf(tile).any(axis=0)] = True
+
+    in_threads(look, _parts(X), X.size)
+    if infinite.any():
+        on_infinite(infinite)
+
+
+def _may_be_infinite(tile: np.ndarray) -> bool:
+    """Tell quickly if a tile can be ruled out: its sum is finite."""
+    with _quiet():
+        return not np.isfinite(tile.sum())
+
+
+def _parts(X: np.ndarray) -> list[slice]:
+    """Cut the rows into what a thread takes at once."""
+    step = max(1, _PART // X.shape[1])
+    return [slice(i, min(i + step, len(X))) for i in range(0, len(X), step)]
+
+
+def _by_tiles(X: np.ndarray, out: np.ndarray, how: _Map, *, watch: bool) -> bool:
+    """Apply a map, and tell if there may be an infinite value in X."""
+    n_rows, n_features = X.shape
+    suspicious = False
+    if X.flags.c_contiguous and out.flags.c_contiguous:
+        # NumPy takes its time for every row. A few short ones, end to end, are one.
+        repeats = max(1, min(_LINE // n_features, n_rows))
+        stop = n_rows - n_rows % repeats
+        if repeats > 1:
+            wide = -1, repeats * n_features
+            source, target = X[:stop].reshape(wide), out[:stop].reshape(wide)
+            suspicious = _in_tiles(source, target, how.steps(repeats), watch)
+            X, out = X[stop:], out[stop:]
+    return _in_tiles(X, out, how.steps(), watch) or suspicious
+
+
+def _in_tiles(X: np.ndarray, out: np.ndarray, steps: list[_Step], watch: bool) -> bool:
+    def work(part: slice) -> bool:
+        suspicious = False
+        for columns in column_blocks(X.shape[1], _LINE):
+            source, target = X[part, columns], out[part, columns]
+            for rows in row_tiles(*source.shape):
+                suspicious |= watch and _may_be_infinite(source[rows])
+                _tile(source[rows], target[rows], columns, steps)
+        return suspicious
+
+    with _quiet():
+        return any(in_threads(work, _parts(X), X.size))
+
+
+def _tile(
+    source: np.ndarray,
+    target: np.ndarray,
+    columns: slice | np.ndarray,
+    steps: list[_Step],
+) -> None:
+    # A narrower result is worked out in float64 and rounded at the end.
+    wide = target.dtype == np.float64
+    work = target if wide else np.empty_like(target, dtype=np.float64)
+    if not wide:
+        # In a step of its own: NumPy is slow where the dtypes of operands differ.
+        work[...] = source
+        source = work
+    for step in steps:
+        source = step(source, columns, work)
+    if source is not target:
+        target[...] = source
+
+
+def _apply_sparse(X: Any, how: _Map, out: Any, on_infinite: _Refuse | None) -> Any:
+    """Apply a map to the values that a CSR or CSC table stores."""
+    if on_infinite is not None and _may_be_infinite(X.data):
+        infinite = np.zeros(X.shape[1], dtype=bool)
+        infinite[stored_columns(X, slice(None))[np.isinf(X.data)]] = True
+        if infinite.any():
+            on_infinite(infinite)
+    if out is None:
+        parts = np.empty_like(X.data), X.indices.copy(), X.indptr.copy()
+        out = type(X)(parts, shape=X.shape)
+    steps = how.steps()
+    with _quiet():
+        for part in row_tiles(X.nnz, 1):
+            columns = stored_columns(X, part)
+            _tile(X.data[part], out.data[part], columns, steps)
+    return out
+
+
+def stored_columns(X: Any, part: slice) -> np.ndarray:
+    """Return the columns of the values ``X.data[part]`` of a sparse table.
+
+    Parameters
+    ----------
+    X : sparse matrix or array of format CSR or CSC
+        The table.
+    part : slice
+        Which of its values.
+
+    Returns
+    -------
+    ndarray of int
+    """
+    if X.format == "csr":
+        return X.indices[part]
+    values = np.arange(*part.indices(X.nnz))
+    return np.searchsorted(X.indptr, values, side="right") - 1
+
+
+def _is_for_compiled(X: np.ndarray, out: np.ndarray) -> bool:
+    """Tell if the arrays are large and such as compiled code is there for."""
+    if X.size <= _WORTH_COMPILING or X.dtype not in (np.float64, np.float32):
+        return False
+    a, b = X.flags, out.flags
+    return (
+        X.dtype == out.dtype
+        and a.aligned
+        and b.aligned
+        and ((a.c_contiguous and b.c_contiguous) or (a.f_contiguous and b.f_contiguous))
+    )
+
+
+def _by_parts(X: np.ndarray, out: np.ndarray, how: _Map, kernels: ModuleType) -> bool:
+    """Do in compiled code what :func:`_by_tiles` does."""
+    n_features = X.shape[1]
+    operands = how.operands(n_features)
+    if X.flags.c_contiguous and out.flags.c_contiguous:
+        kernel, per_row = kernels.apply_rows, n_features
+        repeats = -(-_LINE // n_features)
+        operands = [np.tile(operand, repeats) for operand in operands]
+        source, target = X.reshape(-1), out.reshape(-1)
+    else:
+        kernel, per_row = kernels.apply_columns, 1
+        source, target = X.T, out.T
+    source, *operands = map(frozen, (source, *operands))
+    kind = kernels.CLIPS[None if how.clip is None else how.clip[0]]
+    if how.clip is None and np.may_share_memory(X, out):
+        kind = kernels.IN_PLACE
+    bound = 1.0 if how.clip is None else float(how.clip[1])
+
+    def work(rows: slice) -> bool:
+        start, stop = per_row * rows.start, per_row * rows.stop
+        return kernel(source, target, start, stop, *operands, how.undo, kind, bound)
+
+    return any(in_threads(work, _parts(X), X.size))

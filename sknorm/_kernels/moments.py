@@ -7,12 +7,17 @@ sum of squares, which neither overflows nor underflows where the data don't.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
+from types import ModuleType
+from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 
-from sknorm._kernels.tiles import column_blocks, row_tiles
+from sknorm._kernels.compiled import compiled_kernels
+from sknorm._kernels.threads import in_threads
+from sknorm._kernels.tiles import column_blocks, frozen, row_tiles
 
 __all__ = ["ColumnMoments", "column_moments", "empty_moments", "merge"]
 
@@ -20,6 +25,28 @@ __all__ = ["ColumnMoments", "column_moments", "empty_moments", "merge"]
 _SMALLEST_SQUARE, _LARGEST_SQUARE = 1e-280, 1e300
 # Rows that are added up in a row; their sums are added pairwise.
 _RUN = 64
+# Numbers below which a table isn't cut: tiles have a price of their own.
+_UNCUT = 262_144
+# Numbers in a row that are enough for NumPy not to lose time between rows.
+_WIDTH = 1_024
+# Rows from which to guess a mean.
+_SAMPLE = 64
+# Square of the distance, in variances, from which deviations may be measured.
+_CLOSE = 0.25
+# Compiled code is loaded for tables of more numbers than this.
+_WORTH_COMPILING = 500_000
+# Tiles that a thread takes at once: a power of two, for the tree to be that of all.
+_TILES = 16
+# From this many numbers on it takes more.
+_LARGE = 20_000_000
+# Rows of a tile in Fortran order, and columns that a thread takes at once.
+_TALL, _BESIDE = 8_192, 8
+# Numbers that compiled code adds to sums of their own side by side, at most.
+_LINE = 512
+# Entries of a sparse table that are looked at together.
+_ENTRIES = 1_000_000
+# A difference of sums that is a smaller share of them has lost digits.
+_CANCELS = 0.1
 
 
 @dataclass(frozen=True)
@@ -38,8 +65,17 @@ class ColumnMoments:
     """Root of the weighted mean of squared deviations from the mean."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            getattr(self, field.name).setflags(write=False)
+        for name in _FIELDS:
+            getattr(self, name).setflags(write=False)
+
+    @property
+    def infinite(self) -> np.ndarray:
+        """Mask of the columns that hold an infinite value."""
+        # Nothing else makes the mean of a column with values not a number.
+        return np.isnan(self.mean) & (self.count > 0)
+
+
+_FIELDS = tuple(field.name for field in fields(ColumnMoments))
 
 
 def empty_moments(n_features: int) -> ColumnMoments:
@@ -104,7 +140,7 @@ def column_moments(X: np.ndarray, weight: np.ndarray | None = None) -> ColumnMom
 
     Parameters
     ----------
-    X : ndarray of shape (n_rows, n_features)
+    X : ndarray or sparse matrix of shape (n_rows, n_features)
         Real numbers of any dtype and layout; NaN is a missing value.
     weight : ndarray of shape (n_rows,), default=None
         Weights, at least 0. Rows of weight 0 are not looked at.
@@ -115,21 +151,126 @@ def column_moments(X: np.ndarray, weight: np.ndarray | None = None) -> ColumnMom
 
     Notes
     -----
-    A tile is shifted by one of each column's own values, which loses nothing for values
-    close to each other, and gone over twice: for its mean and, with what rounding left
-    over, for its squared deviations. Tiles are merged in a fixed binary tree, so the
-    same rows give the same bits, and rounding grows with the logarithm of their number.
+    In a tile deviations are measured from a number near the mean: that of a sample, or
+    the mean of the tile before. Where it turns out that they cancel, the tile is gone
+    over again from one of its own values, which loses nothing for values close to each
+    other, and from the mean that comes of that. Tiles are merged in a fixed binary
+    tree, so the same rows give the same bits, whatever the number of threads, and
+    rounding grows with the logarithm of their number.
+
+    Compiled code does it for large tables, with sums in another order: the results are
+    the same up to rounding.
     """
+    if issparse(X):
+        with _quiet():
+            return _sparse_moments(X, weight)
     X = np.asarray(X)  # Slices of a np.memmap are slow to make.
     n_rows, n_features = X.shape
     if not n_rows or not n_features:
         return empty_moments(n_features)
     with _quiet():
+        kernels = compiled_kernels("moments") if _is_for_compiled(X) else None
+        if kernels is not None:
+            return _compiled_moments(X, weight, kernels)
         blocks = [
             _block_moments(X[:, columns], weight)
             for columns in column_blocks(n_features)
         ]
     return blocks[0] if len(blocks) == 1 else _zip(np.concatenate, blocks)
+
+
+def _is_for_compiled(X: np.ndarray) -> bool:
+    return (
+        X.size > _WORTH_COMPILING
+        and X.dtype in (np.float64, np.float32)
+        and X.flags.aligned
+    )
+
+
+def _compiled_moments(
+    X: np.ndarray, weight: np.ndarray | None, kernels: ModuleType
+) -> ColumnMoments:
+    """Compute the moments in threads, each a few tiles at a time."""
+    n_rows, n_features = X.shape
+    weight = np.empty(0) if weight is None else weight
+    if X.flags.f_contiguous and not X.flags.c_contiguous:
+        # A tile has one column there, as many rows as make it worth its overhead.
+        step = min(n_rows, _TALL)
+        blocks = [
+            slice(j, min(j + _BESIDE, n_features))
+            for j in range(0, n_features, _BESIDE)
+        ]
+    else:
+        blocks = list(column_blocks(n_features))
+        # The first block is as wide as any.
+        step = next(row_tiles(n_rows, blocks[0].stop)).stop
+    height = step * (_TILES if X.size < _LARGE else 4 * _TILES)
+    starts = range(0, n_rows, height)
+    parts = [
+        (slice(start, min(start + height, n_rows)), columns)
+        for columns in blocks
+        for start in starts
+    ]
+
+    def work(part: tuple[slice, slice]) -> list[np.ndarray]:
+        return _part_moments(X, weight, part, step, kernels)
+
+    results = in_threads(work, parts, X.size)
+    merged = []
+    for i in range(0, len(results), len(starts)):
+        stack = [
+            np.array(arrays)
+            for arrays in zip(*results[i : i + len(starts)], strict=True)
+        ]
+        kernels.merge_tree(*stack)
+        merged.append(ColumnMoments(*(array[0] for array in stack)))
+    return merged[0] if len(merged) == 1 else _zip(np.concatenate, merged)
+
+
+def _part_moments(
+    X: np.ndarray,
+    weight: np.ndarray,
+    part: tuple[slice, slice],
+    step: int,
+    kernels: ModuleType,
+) -> list[np.ndarray]:
+    """Return the moments of a few tiles of ``step`` rows, field by field."""
+    rows, columns = part
+    block, weight = X[part], weight[rows]
+    n_rows, n_columns = block.shape
+    by_column = X.flags.f_contiguous and not X.flags.c_contiguous
+    if by_column:
+        memory, start, row_stride = X.T.reshape(-1), columns.start * len(X), 1
+        start += rows.start
+    elif X.flags.c_contiguous:
+        memory, start, row_stride = X.reshape(-1), rows.start * X.shape[1], X.shape[1]
+        start += columns.start
+    else:
+        memory, start, row_stride = block.reshape(-1), 0, n_columns
+    shape = (-(-n_rows // step), n_columns)
+    lead = (n_columns, shape[0], 1) if by_column else (1, *shape)
+    stack = [np.empty(lead, dtype=np.int64), *(np.empty(lead) for _ in range(4))]
+    suspect = np.empty(lead, dtype=bool)
+    # Lines of a row, of a few rows that lie end to end, or of values of a column.
+    together = by_column or row_stride == n_columns
+    per_line = 2 ** (max(1, _LINE // lead[2]).bit_length() - 1) if together else 1
+    kernels.tile_moments(
+        frozen(memory), start, len(X), row_stride, n_rows, per_line, step,
+        frozen(weight), *stack, suspect,
+    )  # fmt: skip
+    if by_column:
+        stack = [np.ascontiguousarray(array[:, :, 0].T) for array in stack]
+        suspect = suspect[:, :, 0].T
+    else:
+        stack, suspect = [array[0] for array in stack], suspect[0]
+    for tile, j in zip(*np.nonzero(suspect), strict=True):
+        inside = slice(tile * step, (tile + 1) * step)
+        x, w = block[inside, j], weight[inside]
+        w, x = (w[w > 0], x[w > 0]) if len(w) else (np.ones(len(x)), x)
+        for array, value in zip(stack[2:], _rescaled(x, w), strict=True):
+            array[tile, j] = value
+    kernels.merge_tree(*stack)
+    return [array[0] for array in stack]
 
 
 def _quiet() -> np.errstate:
@@ -138,16 +279,20 @@ def _quiet() -> np.errstate:
 
 
 def _block_moments(block: np.ndarray, weight: np.ndarray | None) -> ColumnMoments:
-    tiles = []
+    n_rows, n_columns = block.shape
+    small = block.size <= _UNCUT
+    tiles, near = [], None
     # One for all tiles: fresh memory costs more than the arithmetic on it.
-    work = np.empty((0, block.shape[1]))
-    for rows in row_tiles(*block.shape):
+    work = np.empty((0, n_columns))
+    for rows in [slice(0, n_rows)] if small else row_tiles(n_rows, n_columns):
         tile, w = block[rows], None if weight is None else weight[rows]
         if w is not None and not w.all():
             tile, w = tile[w > 0], w[w > 0]
         if len(tile) > len(work):
             work = np.empty(tile.shape)
-        tiles.append(_tile_moments(tile, w, work[: len(tile)]))
+        moments = _tile_moments(tile, w, near, work[: len(tile)])
+        tiles.append(moments)
+        near = moments.mean
     return _merge_all(tiles)
 
 
@@ -156,12 +301,12 @@ def _zip(
 ) -> ColumnMoments:
     """Join the arrays of several moments, field by field."""
     return ColumnMoments(
-        *(join([getattr(part, f.name) for part in parts]) for f in fields(parts[0]))
+        *(join([getattr(part, name) for part in parts]) for name in _FIELDS)
     )
 
 
 def _take(stack: ColumnMoments, index: int | slice) -> ColumnMoments:
-    return ColumnMoments(*(getattr(stack, f.name)[index] for f in fields(stack)))
+    return ColumnMoments(*(getattr(stack, name)[index] for name in _FIELDS))
 
 
 def _merge_all(parts: list[ColumnMoments]) -> ColumnMoments:
@@ -180,55 +325,147 @@ def _merge_all(parts: list[ColumnMoments]) -> ColumnMoments:
 
 
 def _tile_moments(
-    tile: np.ndarray, weight: np.ndarray | None, shifted: np.ndarray
+    tile: np.ndarray,
+    weight: np.ndarray | None,
+    near: np.ndarray | None,
+    work: np.ndarray,
 ) -> ColumnMoments:
-    """Compute the moments of a tile, with a float64 array of its shape to work in."""
-    n_rows, n_columns = tile.shape
-    if not n_rows:
-        return empty_moments(n_columns)
-    ones = np.ones(n_rows)
-    w = ones if weight is None else weight
-    origin = _origin(tile)
-    shifted[...] = tile
-    shifted -= origin
-    count = np.full(n_columns, n_rows, dtype=np.int64)
-    total = np.full(n_columns, w.sum())
-    first = w @ shifted
-    present = None
-    if np.isnan(first).any() and (missing := np.isnan(tile)).any():
-        np.copyto(shifted, 0.0, where=missing)
-        # Floats, for the products with them that count and mask.
-        present = (~missing).astype(np.float64)
-        count = (ones @ present).astype(np.int64)
-        total = w @ present
-        first = w @ shifted
-    divisor = np.where(count > 0, total, 1.0)
-    offset = first / divisor
-    shifted -= offset
-    if present is not None:
-        shifted *= present
-    left = _sums(w, shifted)
-    squares = _sums(w, np.square(shifted, out=shifted)) - left * (left / divisor)
-    mean, remainder = _two_sum(origin, offset + left / divisor)
+    """Compute the moments of a tile.
+
+    Parameters
+    ----------
+    tile : ndarray of shape (n_rows, n_columns)
+        Its values.
+    weight : ndarray of shape (n_rows,) or None
+        Weights over 0.
+    near : ndarray of shape (n_columns,) or None
+        Numbers that may be near its means, NaN where none is known.
+    work : ndarray of shape (n_rows, n_columns)
+        float64 memory to work in.
+    """
+    if not len(tile):
+        return empty_moments(tile.shape[1])
+    if near is None:
+        origin = _near(tile)
+    else:
+        lacking = np.isnan(near)
+        origin = np.where(lacking, _origin(tile), near) if lacking.any() else near
+    offset = None
+    sums = _deviations(tile, weight, origin, offset, work)
+    if sums.cancel():
+        origin = _origin(tile)
+        offset = _deviations(tile, weight, origin, None, work).mean()
+        sums = _deviations(tile, weight, origin, offset, work)
+    rest = sums.mean()
+    mean, remainder = _two_sum(origin, rest if offset is None else offset + rest)
+    squares = sums.squares - sums.left * rest
+    divisor = sums.divisor()
     std = np.sqrt(np.maximum(squares, 0.0) / divisor)
-    std[count == 0] = np.nan
-    for j in _suspects(tile, origin, np.minimum(squares, squares / divisor)):
-        mean[j], remainder[j], std[j] = _rescaled(tile[:, j], w)
-    return ColumnMoments(count, total, mean, remainder, std)
+    least = np.minimum(squares, squares / divisor)
+    if not (sums.count.all() and ((least > _SMALLEST_SQUARE) & _fits(least)).all()):
+        std[sums.count == 0] = np.nan
+        w = np.ones(len(tile)) if weight is None else weight
+        for j in _suspects(tile, origin, least):
+            mean[j], remainder[j], std[j] = _rescaled(tile[:, j], w)
+    return ColumnMoments(sums.count, sums.total, mean, remainder, std)
 
 
-def _sums(weight: np.ndarray, values: np.ndarray) -> np.ndarray:
+def _fits(squares: np.ndarray) -> np.ndarray:
+    """Tell which squares can't have lost digits to overflow."""
+    return squares < _LARGEST_SQUARE
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Sums over the rows of a tile, for each column."""
+
+    count: np.ndarray
+    total: np.ndarray
+    left: np.ndarray
+    squares: np.ndarray
+
+    def divisor(self) -> np.ndarray:
+        return np.where(self.count > 0, self.total, 1.0)
+
+    def mean(self) -> np.ndarray:
+        return self.left / self.divisor()
+
+    def cancel(self) -> bool:
+        """Tell if deviations were measured from too far off to get a variance."""
+        near = self.left * self.left <= _CLOSE * self.squares * self.total
+        return not near.all()
+
+
+def _deviations(
+    tile: np.ndarray,
+    weight: np.ndarray | None,
+    origin: np.ndarray,
+    offset: np.ndarray | None,
+    work: np.ndarray,
+) -> _Sums:
+    """Add up deviations from ``origin + offset`` and their squares."""
+    n_rows, n_columns = tile.shape
+    _subtract(tile, origin, work)
+    if offset is not None:
+        _subtract(work, offset, work)
+    count = np.full(n_columns, n_rows, dtype=np.int64)
+    total = np.full(n_columns, float(n_rows) if weight is None else weight.sum())
+    left = _sums(weight, work)
+    if np.isnan(left).any() and (missing := np.isnan(tile)).any():
+        np.copyto(work, 0.0, where=missing)
+        count = n_rows - np.count_nonzero(missing, axis=0)
+        # Floats, for the product with them.
+        present = count if weight is None else weight @ (~missing).astype(np.float64)
+        total = present.astype(np.float64)
+        left = _sums(weight, work)
+    return _Sums(count, total, left, _sums(weight, np.square(work, out=work)))
+
+
+def _subtract(values: np.ndarray, row: np.ndarray, out: np.ndarray) -> None:
+    """Subtract a row from each, in float64."""
+    if values.dtype != np.float64:
+        # In a step of its own: NumPy is slow where the dtypes of operands differ.
+        out[...] = values
+        values = out
+    n_rows, n_columns = values.shape
+    per_line = max(1, min(_WIDTH // n_columns, n_rows))
+    if per_line > 1 and values.flags.c_contiguous:
+        # NumPy takes its time for every row. A few short ones, end to end, are one.
+        stop = n_rows - n_rows % per_line
+        wide = -1, per_line * n_columns
+        source, target = values[:stop].reshape(wide), out[:stop].reshape(wide)
+        np.subtract(source, np.tile(row, per_line), out=target)
+        values, out = values[stop:], out[stop:]
+    np.subtract(values, row, out=out)
+
+
+def _sums(weight: np.ndarray | None, values: np.ndarray) -> np.ndarray:
     """Return ``weight @ values``, with an error that hardly grows with the rows."""
     n_rows, n_columns = values.shape
+    w = np.ones(n_rows) if weight is None else weight
     n_runs = n_rows // _RUN
     rest = n_runs * _RUN
-    runs = np.matmul(
-        weight[:rest].reshape(n_runs, 1, _RUN),
-        values[:rest].reshape(n_runs, _RUN, n_columns),
-    )
+    if weight is None and n_columns * _RUN <= _WIDTH:
+        # Place by place over lines of many rows, of which there are few.
+        runs = w[:n_runs] @ values[:rest].reshape(n_runs, _RUN * n_columns)
+        runs = runs.reshape(_RUN, n_columns)
+    else:
+        runs = np.matmul(
+            w[:rest].reshape(n_runs, 1, _RUN),
+            values[:rest].reshape(n_runs, _RUN, n_columns),
+        )[:, 0]
     # NumPy adds pairwise along contiguous axes only.
-    by_column = np.ascontiguousarray(runs[:, 0].T)
-    return by_column.sum(axis=1) + weight[rest:] @ values[rest:]
+    by_column = np.ascontiguousarray(runs.T)
+    return by_column.sum(axis=1) + w[rest:] @ values[rest:]
+
+
+def _near(tile: np.ndarray) -> np.ndarray:
+    """Return numbers near the means: from a sample, seen from a value of its own."""
+    sample = tile[:: -(-len(tile) // _SAMPLE)]
+    origin = _origin(tile)
+    offset = (sample - origin).mean(axis=0)
+    # Equal values have the offset 0, and their own value stays what they are seen from.
+    return origin + np.where(np.isfinite(offset), offset, 0.0)
 
 
 def _origin(tile: np.ndarray) -> np.ndarray:
@@ -273,3 +510,133 @@ def _rescaled(column: np.ndarray, weight: np.ndarray) -> np.ndarray:
     squares = max(w @ np.square(x) - left * (left / total), 0.0)
     mean, remainder = _two_sum(origin, offset + left / total)
     return np.ldexp([mean, remainder, np.sqrt(squares / total)], unit)
+
+
+def _sparse_moments(X: Any, weight: np.ndarray | None) -> ColumnMoments:
+    """Compute the moments of a sparse table, without making it dense.
+
+    Notes
+    -----
+    Stored values are taken in parts, sorted by column, and merged. Then come the zeros
+    that aren't stored, as if they were rows of their own.
+    """
+    X = X if X.format in ("csr", "csc") else X.tocsr()
+    if not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    n_features = X.shape[1]
+    values = empty_moments(n_features)
+    # Of the entries of a column, NaN or not: how many, and the weight of their rows.
+    n_stored, stored = np.zeros(n_features, dtype=np.int64), np.zeros(n_features)
+    for columns, rows, x in _sparse_parts(X):
+        w = None if weight is None else weight[rows]
+        if w is not None and not w.all():
+            columns, x, w = columns[w > 0], x[w > 0], w[w > 0]
+        present, counts, sums = _segment_sums(columns, w)
+        n_stored[present] += counts
+        stored[present] += sums
+        kept = ~np.isnan(x)
+        w = None if w is None else w[kept]
+        part = _segment_moments(columns[kept], x[kept], w, n_features)
+        values = merge(values, part)
+    n_rows = X.shape[0] if weight is None else np.count_nonzero(weight)
+    total = float(n_rows) if weight is None else weight.sum()
+    absent = total - stored
+    if weight is not None:
+        lost = (absent < _CANCELS * total) & (n_stored < n_rows)
+        absent = _sum_again(X, weight, absent, lost)
+    return merge(values, _zeros(n_rows - n_stored, absent))
+
+
+def _sparse_parts(X: Any) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield the columns in ascending order, rows and values of parts of the entries."""
+    if X.format == "csc":
+        for start in range(0, X.nnz, _ENTRIES):
+            part = slice(start, min(start + _ENTRIES, X.nnz))
+            entries = np.arange(part.start, part.stop)
+            columns = np.searchsorted(X.indptr, entries, side="right") - 1
+            yield columns, X.indices[part], X.data[part].astype(np.float64)
+        return
+    n_rows, start = X.shape[0], 0
+    while start < n_rows:
+        stop = np.searchsorted(X.indptr, X.indptr[start] + _ENTRIES, side="right") - 1
+        stop = min(max(int(stop), start + 1), n_rows)
+        part = X[start:stop].tocsc()
+        columns = np.repeat(np.arange(X.shape[1]), np.diff(part.indptr))
+        yield columns, part.indices + start, part.data.astype(np.float64)
+        start = stop
+
+
+def _segment_sums(
+    columns: np.ndarray, weight: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the columns there are, and count and sum of the weights of each."""
+    starts = _starts(columns)
+    counts = np.diff(starts, append=len(columns))
+    sums = counts.astype(np.float64) if weight is None else _reduce(weight, starts)
+    return columns[starts], counts, sums
+
+
+def _starts(columns: np.ndarray) -> np.ndarray:
+    """Return where each run of equal numbers begins."""
+    return np.flatnonzero(np.diff(columns, prepend=-1))
+
+
+def _reduce(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Return the sums of runs of values; NumPy adds each pairwise."""
+    # Which takes no runs at all for a mistake.
+    return np.add.reduceat(values, starts) if len(starts) else np.empty(0)
+
+
+def _segment_moments(
+    columns: np.ndarray, x: np.ndarray, weight: np.ndarray | None, n_features: int
+) -> ColumnMoments:
+    """Compute the moments of values sorted by column, as :func:`_tile_moments` does."""
+    if not len(x):
+        return empty_moments(n_features)
+    starts = _starts(columns)
+    ends = np.append(starts[1:], len(x))
+    counts = np.diff(starts, append=len(x))
+    w = np.ones(len(x)) if weight is None else weight
+    total = _reduce(w, starts)
+    a, b, c = x[starts], x[(starts + ends) // 2], x[ends - 1]
+    origin = np.fmax(np.fmin(a, b), np.fmin(np.fmax(a, b), c))
+    shifted = x - np.repeat(origin, counts)
+    offset = _reduce(w * shifted, starts) / total
+    shifted -= np.repeat(offset, counts)
+    left = _reduce(w * shifted, starts)
+    squares = _reduce(w * np.square(shifted), starts) - left * (left / total)
+    mean, remainder = _two_sum(origin, offset + left / total)
+    std = np.sqrt(np.maximum(squares, 0.0) / total)
+    scaled = np.minimum(squares, squares / total)
+    varied = np.maximum.reduceat(np.abs(shifted), starts) > 0
+    suspect = ~(scaled < _LARGEST_SQUARE) | ((scaled < _SMALLEST_SQUARE) & varied)
+    for j in np.flatnonzero(suspect):
+        run = slice(starts[j], ends[j])
+        mean[j], remainder[j], std[j] = _rescaled(x[run], w[run])
+    whole = [np.array(getattr(empty_moments(n_features), name)) for name in _FIELDS]
+    for array, part in zip(whole, (counts, total, mean, remainder, std), strict=True):
+        array[columns[starts]] = part
+    return ColumnMoments(*whole)
+
+
+def _sum_again(
+    X: Any, weight: np.ndarray, absent: np.ndarray, cancelled: np.ndarray
+) -> np.ndarray:
+    """Return the weights of rows without an entry, where a difference won't do."""
+    index = np.flatnonzero(cancelled)
+    if len(index):
+        absent = absent.copy()
+        some = X[:, index].tocsc()
+        for j, start, stop in zip(index, some.indptr, some.indptr[1:], strict=False):
+            without = weight.copy()
+            without[some.indices[start:stop]] = 0.0
+            absent[j] = without.sum()
+    return absent
+
+
+def _zeros(count: np.ndarray, weight: np.ndarray) -> ColumnMoments:
+    """Return the moments of so many zeros."""
+    mean, remainder, std = np.where(count > 0, np.zeros((3, 1)), np.nan)
+    weight = np.where(count > 0, weight, 0.0)
+    return ColumnMoments(count, weight, mean, remainder, std)

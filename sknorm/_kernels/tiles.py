@@ -4,31 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-__all__ = ["column_blocks", "row_tiles"]
+import numpy as np
+
+__all__ = ["column_blocks", "frozen", "row_tiles"]
 
 # Numbers in a tile: 512 KiB of float64, which stays in the second-level cache while a
 # few passes go over it.
 _TILE = 65_536
 # Wider tables are cut into blocks of columns, so that a tile keeps enough rows for its
 # statistics to be small beside it.
-_BLOCK = 256
+_BLOCK = 128
 
 
-def column_blocks(n_features: int) -> Iterator[slice]:
+def column_blocks(n_features: int, width: int = _BLOCK) -> Iterator[slice]:
     """Yield slices that cut the columns into blocks.
 
     Parameters
     ----------
     n_features : int
         Number of columns of the table.
+    width : int, default=128
+        How many a block has at most.
 
     Yields
     ------
     slice
-        Up to 256 consecutive columns.
+        Consecutive columns.
     """
-    for start in range(0, n_features, _BLOCK):
-        yield slice(start, min(start + _BLOCK, n_features))
+    for start in range(0, n_features, width):
+        yield slice(start, min(start + width, n_features))
 
 
 def row_tiles(n_rows: int, n_columns: int) -> Iterator[slice]:
@@ -47,3 +51,22 @@ def row_tiles(n_rows: int, n_columns: int) -> Iterator[slice]:
     step = max(1, _TILE // max(1, n_columns))
     for start in range(0, n_rows, step):
         yield slice(start, min(start + step, n_rows))
+
+
+def frozen(array: np.ndarray) -> np.ndarray:
+    """Return a read-only view.
+
+    Parameters
+    ----------
+    array : ndarray
+        Any array.
+
+    Returns
+    -------
+    ndarray
+        For numba arrays that may be written to are another type, for which it would
+        compile a function again.
+    """
+    view = array.view()
+    view.setflags(write=False)
+    return view

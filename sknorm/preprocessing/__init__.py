@@ -8,11 +8,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sknorm.preprocessing._quantile import QuantileStandardizer
     from sknorm.preprocessing._standardizer import Standardizer
 
-__all__ = ["Standardizer"]
+__all__ = [
+    "QuantileStandardizer",
+    "Standardizer",
+]
 
-_HOMES = {"Standardizer": "_standardizer"}
+_HOMES = {
+    "QuantileStandardizer": "_quantile",
+    "Standardizer": "_standardizer",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from scipy.sparse import issparse
 
 from sknorm._kernels.apply import scale_columns, unscale_columns
+from sknorm._kernels.moments import column_moments
 from sknorm._validation import (
+    Interval,
+    StrOptions,
     _fit_context,
     check_is_fitted,
     check_sample_weight,
     restore_on_failure,
-    validate_data,
 )
+from sknorm.preprocessing._base import BaseStandardizer
 from sknorm.statistics import Moments
 
 __all__ = ["Standardizer"]
 
 
-class Standardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+class Standardizer(BaseStandardizer):
     r"""Bring each column to mean 0 and standard deviation 1.
 
     Parameters
     ----------
     with_mean : bool, default=True
-        Whether to subtract the mean.
+        Whether to subtract the mean. Sparse input, which that would fill, is taken with
+        False only.
     with_std : bool, default=True
         Whether to divide by the standard deviation.
+    ddof : float, default=0
+        What is taken off the sum of weights in the variance; 1 makes it unbiased where
+        weights count repetitions.
+    forgetting : float or None, default=None
+        Factor in (0, 1] that ``partial_fit`` multiplies the weights of all earlier rows
+        with, so that old batches fade; None is 1. A ``fit`` has nothing to forget.
+    clip : {"none", "hard", "smooth"}, default="none"
+        What is done about standardized values far from 0: nothing, a cut at the bound,
+        or a bend toward it, see the notes.
+    clip_bound : float, default=3.0
+        What a clip keeps standardized values within.
     copy : bool, default=True
         Whether ``transform`` leaves its input alone. With False it writes the result
         into a writable float array that it is given.
@@ -38,14 +54,15 @@ class Standardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     mean_ : ndarray of shape (n_features_in_,)
         Mean of each column; NaN for one without values.
     var_ : ndarray of shape (n_features_in_,)
-        Variance of each column, divided by the sum of weights.
+        Variance of each column.
     scale_ : ndarray of shape (n_features_in_,)
         What a column is divided by: its standard deviation, 1 if it is constant up to
         rounding, NaN without values.
     n_samples_seen_ : int or ndarray of shape (n_features_in_,)
         Number of rows with a weight over 0; of values of each column, if some are NaN.
+        Forgetting doesn't lower it.
     moments_ : sknorm.statistics.Moments
-        The summary all this comes from, which can be merged with others.
+        The summary all this comes from.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -59,17 +76,32 @@ class Standardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     Notes
     -----
     :math:`z = (x - \bar x) / s` with the weighted mean :math:`\bar x` and the standard
-    deviation :math:`s`, :math:`s^2 = \sum w_i (x_i - \bar x)^2 / \sum w_i`. NaN is a
-    missing value: it counts nowhere and stays NaN. Infinite values are refused.
+    deviation :math:`s`, :math:`s^2 = \sum w_i (x_i - \bar x)^2 / (\sum w_i - ddof)`.
+    NaN is a missing value: it counts nowhere and stays NaN. Infinite values are
+    refused.
+
+    With ``forgetting`` :math:`\lambda`, a row of weight :math:`w` that came :math:`k`
+    calls of ``partial_fit`` before the last one has the weight :math:`\lambda^k w`: the
+    memory goes back over about :math:`1 / (1 - \lambda)` batches, whatever their size.
+
+    A hard clip is :math:`\min(\max(z, -B), B)`, and nothing undoes it. The smooth one
+    is :math:`z / \sqrt{1 + (z/B)^2}`, which leaves small values nearly as they are,
+    keeps the order of large ones, and is undone by ``inverse_transform``: a value on
+    the bound or beyond, where rounding puts what was further out than about
+    :math:`10^8 B` (:math:`10^3 B` in float32), becomes infinite. Networks on tabular
+    data are commonly fed with :math:`B = 3`.
 
     Statistics and differences are computed in float64 and rounded once, also for
-    float32. Where the mean is so large beside the spread that a double can't hold it to
-    the last digit, what rounding took off it is subtracted too.
+    float32 and for sparse matrices. Where the mean is so large beside the spread that a
+    double can't hold it to the last digit, what rounding took off it is subtracted too.
 
     References
     ----------
     T. Chan, G. Golub and R. LeVeque, "Algorithms for Computing the Sample Variance:
     Analysis and Recommendations", The American Statistician 37(3), 1983.
+
+    D. Holzmüller, L. Grinsztajn and I. Steinwart, "Better by Default: Strong Pre-Tuned
+    MLPs and Boosted Trees on Tabular Data", NeurIPS 2024 (the smooth clip).
 
     Examples
     --------
@@ -79,44 +111,42 @@ class Standardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     array([[-1.,  0.],
            [ 1.,  0.],
            [nan,  0.]])
+
+    Two that were fitted apart know together what one fitted on all rows knows:
+
+    >>> first, second = Standardizer().fit([[1.0], [3.0]]), Standardizer().fit([[8.0]])
+    >>> first.merge(second).mean_
+    array([4.])
     """
 
     _parameter_constraints: ClassVar[dict] = {
         "with_mean": ["boolean"],
         "with_std": ["boolean"],
+        "ddof": [Interval(Real, 0, None, closed="left")],
+        "forgetting": [Interval(Real, 0, 1, closed="right"), None],
+        "clip": [StrOptions({"none", "hard", "smooth"})],
+        "clip_bound": [Interval(Real, 0, None, closed="neither")],
         "copy": ["boolean"],
     }
 
-    def __init__(self, *, with_mean=True, with_std=True, copy=True):
+    def __init__(
+        self,
+        *,
+        with_mean=True,
+        with_std=True,
+        ddof=0,
+        forgetting=None,
+        clip="none",
+        clip_bound=3.0,
+        copy=True,
+    ):
         self.with_mean = with_mean
         self.with_std = with_std
+        self.ddof = ddof
+        self.forgetting = forgetting
+        self.clip = clip
+        self.clip_bound = clip_bound
         self.copy = copy
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y=None, sample_weight=None):
-        """Learn mean and standard deviation of each column.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows to learn from.
-        y : None
-            Ignored, there for pipelines.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows, at least 0.
-
-        Returns
-        -------
-        Standardizer
-            The fitted transformer itself.
-
-        Raises
-        ------
-        ValueError
-            If X or the weights can't be used. An earlier fit is kept.
-        """
-        with restore_on_failure(self):
-            return self._update(X, sample_weight, None)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None, sample_weight=None):
@@ -124,7 +154,7 @@ class Standardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             Rows to learn from.
         y : None
             Ignored, there for pipelines.
@@ -141,65 +171,129 @@ class Standardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         ValueError
             If X or the weights can't be used. What was learned before is kept.
         """
+        earlier = getattr(self, "moments_", None)
         with restore_on_failure(self):
-            return self._update(X, sample_weight, getattr(self, "moments_", None))
-
-    def _update(self, X, sample_weight, earlier):
-        X = self._check(X, reset=earlier is None)
-        weight = check_sample_weight(sample_weight, X)
-        moments = Moments.from_array(X, weight)
-        if earlier is not None:
-            moments = earlier.merge(moments)
-        self.moments_ = moments
-        self.mean_ = moments.mean.copy()
-        self.var_ = moments.variance()
-        self.scale_ = np.where(moments.is_constant(), 1.0, moments.std())
-        counts = moments.count
-        self.n_samples_seen_ = counts.copy() if np.ptp(counts) else int(counts[0])
+            X = self._check(X, reset=earlier is None)
+            moments = self._moments(X, check_sample_weight(sample_weight, X))
+            if earlier is not None:
+                factor = 1 if self.forgetting is None else self.forgetting
+                moments = earlier.forget(factor).merge(moments)
+            self._learn(moments)
         return self
 
-    def transform(self, X):
-        """Standardize rows.
+    def merge(self, other):
+        """Learn what another one has learned, as if fitted on the rows of both.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
+        other : Standardizer
+            Fitted on other rows of the same columns, with the same parameters.
+            It stays as it is.
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features)
-            float32 if X is, else float64.
+        Standardizer
+            The transformer itself.
+
+        Raises
+        ------
+        TypeError
+            If ``other`` is no Standardizer.
+        NotFittedError
+            If one of the two isn't fitted.
+        ValueError
+            If the columns or the parameters differ, other than ``copy``.
         """
         check_is_fitted(self)
-        X = self._check(X, reset=False)
-        return scale_columns(X, self._center(), self._scale(), self._target(X))
+        if not isinstance(other, Standardizer):
+            raise TypeError(
+                f"A Standardizer can be merged with another one only. Got {other!r}."
+            )
+        check_is_fitted(other)
+        self._check_alike(other)
+        with restore_on_failure(self):
+            self._learn(self.moments_.merge(other.moments_))
+        return self
 
-    def inverse_transform(self, X):
-        """Bring standardized rows back to their own units.
+    def _check_alike(self, other):
+        ours, theirs = self.get_params(), other.get_params()
+        for name in sorted(ours.keys() - {"copy"}):
+            if ours[name] != theirs[name]:
+                raise ValueError(
+                    f"Standardizers with different {name!r} can't be merged: "
+                    f"{ours[name]!r} and {theirs[name]!r}."
+                )
+        if self.n_features_in_ != other.n_features_in_:
+            raise ValueError(
+                f"Standardizers of {self.n_features_in_} and of "
+                f"{other.n_features_in_} columns can't be merged."
+            )
+        ours, theirs = (getattr(s, "feature_names_in_", None) for s in (self, other))
+        if not np.array_equal(ours, theirs):
+            raise ValueError(
+                "Standardizers of columns with different names can't be merged: "
+                f"{ours!r} and {theirs!r}."
+            )
 
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Standardized rows.
+    def _fit(self, X, weight):
+        self._learn(self._moments(X, weight))
 
-        Returns
-        -------
-        ndarray of shape (n_samples, n_features)
-            float32 if X is, else float64.
-        """
-        check_is_fitted(self)
-        X = self._check(X, reset=False)
-        return unscale_columns(X, self._center(), self._scale(), self._target(X))
+    def _moments(self, X, weight):
+        columns = column_moments(X, weight)
+        self._refuse_infinite(columns.infinite)
+        return Moments(columns)
+
+    def _learn(self, moments):
+        constant = moments.is_constant()
+        std = moments.std(self.ddof)
+        self._refuse_too_few(moments, np.isnan(std) & ~constant & (moments.count > 0))
+        self._warn_of_empty(moments.count == 0)
+        self.moments_ = moments
+        self.mean_ = moments.mean.copy()
+        with np.errstate(over="ignore", under="ignore"):
+            self.var_ = np.square(std)
+        self.scale_ = np.where(constant, 1.0, std)
+        counts = moments.count
+        alike = (counts == counts[0]).all()
+        self.n_samples_seen_ = int(counts[0]) if alike else counts.copy()
+
+    def _refuse_too_few(self, moments, lacking):
+        if lacking.any():
+            least = float(moments.weight_sum[lacking].min())
+            raise ValueError(
+                f"ddof={self.ddof!r} needs weights that add up to more than that, "
+                f"without weights that many rows. They add up to {least:g} in "
+                f"{self._columns(lacking)}. Lower ddof, or give weights that count "
+                "repetitions."
+            )
+
+    def _transform(self, X, out):
+        return self._apply(scale_columns, X, out)
+
+    def _inverse_transform(self, X, out):
+        return self._apply(unscale_columns, X, out)
+
+    def _apply(self, kernel, X, out):
+        return kernel(
+            X,
+            self._center(),
+            self.scale_ if self.with_std else None,
+            out,
+            clip=None if self.clip == "none" else (self.clip, float(self.clip_bound)),
+            on_infinite=self._refuse_infinite,
+        )
 
     def _check(self, X, *, reset):
-        return validate_data(
-            self,
-            X,
-            reset=reset,
-            dtype=[np.float64, np.float32],
-            ensure_all_finite="allow-nan",
-        )
+        if issparse(X) and self.with_mean:
+            raise ValueError(
+                "Cannot center sparse matrices: it would fill them. Pass "
+                "with_mean=False to scale only, or make X dense."
+            )
+        return super()._check(X, reset=reset)
+
+    @property
+    def _accept_sparse(self):
+        return False if self.with_mean else ("csr", "csc")
 
     def _center(self):
         if not self.with_mean:
@@ -208,16 +302,3 @@ class Standardizer(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         # Below a unit in the last place of a standardized value it can't be seen.
         matters = np.abs(remainder) > np.finfo(np.float64).eps * self.scale_
         return (self.mean_, remainder) if matters.any() else (self.mean_,)
-
-    def _scale(self):
-        return self.scale_ if self.with_std else None
-
-    def _target(self, X):
-        """Return where the result goes: X itself if it may be written to."""
-        return None if self.copy or not X.flags.writeable else X
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = True
-        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
-        return tags

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sknorm._kernels.tiles import column_blocks, row_tiles
+from sknorm._kernels.tiles import column_blocks, frozen, row_tiles
 
 SHAPES = [(1, 1), (10, 3), (65_536, 1), (65_537, 1), (4_000, 50), (3, 256), (7, 1_000)]
 
@@ -31,3 +31,17 @@ def test_no_rows_no_tiles(n_rows, n_columns):
 
 def test_no_columns_no_blocks():
     assert list(column_blocks(0)) == []
+
+
+def test_the_width_of_blocks_can_be_given():
+    assert list(column_blocks(5, 2)) == [slice(0, 2), slice(2, 4), slice(4, 5)]
+
+
+def test_a_frozen_array_is_the_same_memory_and_leaves_the_first_alone():
+    array = np.zeros(3)
+    view = frozen(array)
+    assert np.shares_memory(view, array)
+    with pytest.raises(ValueError, match="read-only"):
+        view[0] = 1.0
+    array[0] = 1.0
+    assert view[0] == 1.0

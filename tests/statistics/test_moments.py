@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from sknorm.statistics import Moments
 
-STRD = Path(__file__).parents[2] / "shared" / "data" / "nist-strd"
+STRD = Path(__file__).parents[3] / "shared" / "data" / "nist-strd"
 EPS = float(np.finfo(np.float64).eps)
 
 # Repeatable, and no deadline on a machine that is busy with other tests.
@@ -122,6 +123,27 @@ class TestValues:
         for name in ("count", "weight_sum", "mean", "mean_remainder", "m2"):
             np.testing.assert_array_equal(getattr(copy, name), getattr(moments, name))
         assert_same(copy.update(np.ones((1, 3))), moments.update(np.ones((1, 3))))
+
+
+class TestSparse:
+    X = np.array([[0.0, 10.0], [3.0, np.nan], [0.0, 40.0]])
+
+    @pytest.mark.parametrize("form", ["csr", "csc", "coo", "lil"])
+    @pytest.mark.parametrize("weight", [None, [2, 5, 1]])
+    def test_as_dense(self, form, weight):
+        sparse = scipy.sparse.coo_matrix(self.X).asformat(form)
+        moments, dense = (Moments.from_array(X, weight) for X in (sparse, self.X))
+        assert_same(moments, dense, scale=1)
+        assert_same(dense.update(sparse, weight), dense.merge(dense), scale=1)
+
+    def test_mistakes(self):
+        sparse = scipy.sparse.csr_matrix([[1.0, np.inf]])
+        with pytest.raises(ValueError, match=r"finite values, but the columns \[1\]"):
+            Moments.from_array(sparse)
+        with pytest.raises(ValueError, match="one weight for each of the 1 rows"):
+            Moments.from_array(sparse, [1.0, 2.0])
+        with pytest.raises(ValueError, match="dtype complex128"):
+            Moments.from_array(scipy.sparse.csr_matrix([[1j]]))
 
 
 class TestForget:

@@ -1,8 +1,4 @@
-"""Mergeable summaries of the columns of a table.
-
-A summary is a value: updating or merging makes a new one. That makes one algorithm
-serve a fit, a stream of batches, groups, and a reduction over several machines.
-"""
+"""Count, mean and variance of columns."""
 
 from __future__ import annotations
 
@@ -10,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 
 from sknorm._kernels.moments import (
     ColumnMoments,
@@ -68,6 +65,13 @@ class Moments:
 
     columns: ColumnMoments
 
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.columns.weight).all():
+            raise ValueError(
+                "The sum of sample_weight passes the largest double. Only ratios of "
+                "weights matter: divide them all by the same large number."
+            )
+
     @classmethod
     def empty(cls, n_features: int) -> Moments:
         """Return the summary of no rows.
@@ -89,8 +93,9 @@ class Moments:
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Real numbers; NaN is a missing value.
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Real numbers; NaN is a missing value. Numbers that a sparse matrix doesn't
+            store are zeros like others.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights, at least 0. A row of weight 0 counts nowhere.
 
@@ -104,7 +109,7 @@ class Moments:
             If X isn't a table of real numbers, a value is infinite, or the weights
             don't fit.
         """
-        X = np.asarray(X)
+        X = X if issparse(X) else np.asarray(X)
         if X.ndim != 2 or X.dtype.kind not in "biuf":
             raise ValueError(
                 "Moments needs a table of real numbers with rows and columns. Got an "
@@ -115,21 +120,18 @@ class Moments:
             weight = np.asarray(sample_weight, dtype=np.float64)
             if weight.shape != X.shape[:1]:
                 raise ValueError(
-                    f"sample_weight must have one weight for each of the {len(X)} "
+                    f"sample_weight must have one weight for each of the {X.shape[0]} "
                     f"rows. Got an array of shape {weight.shape!r}."
                 )
             if not (np.isfinite(weight).all() and (weight >= 0).all()):
                 raise ValueError(
                     "sample_weight must hold finite numbers that are not negative."
                 )
-            with np.errstate(over="ignore"):
-                _check_weight_sum(weight.sum())
         columns = column_moments(X, weight)
-        # Nothing else makes the mean of a column with values not a number.
-        broken = np.flatnonzero(np.isnan(columns.mean) & (columns.count > 0))
-        if len(broken):
+        infinite = np.flatnonzero(columns.infinite)
+        if len(infinite):
             raise ValueError(
-                f"Moments needs finite values, but the columns {broken.tolist()!r} "
+                f"Moments needs finite values, but the columns {infinite.tolist()!r} "
                 "hold an infinite one."
             )
         return cls(columns)
@@ -175,7 +177,7 @@ class Moments:
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like or sparse matrix of shape (n_samples, n_features)
             More rows.
         sample_weight : array-like of shape (n_samples,), default=None
             Their weights.
@@ -211,9 +213,7 @@ class Moments:
                 f"Summaries of {self.n_features} and of {other.n_features} columns "
                 "can't be merged."
             )
-        columns = merge(self.columns, other.columns)
-        _check_weight_sum(columns.weight)
-        return Moments(columns)
+        return Moments(merge(self.columns, other.columns))
 
     def forget(self, factor: float) -> Moments:
         """Return the summary with all weights multiplied by a factor.
@@ -295,11 +295,3 @@ class Moments:
         bound = _ROUNDING_UNITS * np.finfo(np.float64).eps * np.abs(self.mean)
         with np.errstate(invalid="ignore"):
             return self.columns.std <= bound
-
-
-def _check_weight_sum(weight_sum: np.ndarray) -> None:
-    if not np.isfinite(weight_sum).all():
-        raise ValueError(
-            "The sum of sample_weight passes the largest double. Only ratios of "
-            "weights matter: divide them all by the same large number."
-        )

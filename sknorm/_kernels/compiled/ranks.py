@@ -1,0 +1,159 @@
+"""Inner loops of :mod:`sknorm._kernels.ranks`, compiled."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit, types
+
+__all__ = ["interpolate_rows", "segment_sums"]
+
+# Rows of a column that are looked up together, in buffers of the first-level cache.
+_ROWS = 1024
+
+_DTYPES = (types.float32, types.float64)
+_NUMBERS = types.Array(types.float64, 1, "C", readonly=True)
+_TABLE = types.Array(types.float64, 2, "C", readonly=True)
+
+
+def _table(dtype: types.Type, *, readonly: bool) -> types.Array:
+    # Of any layout, so that C and Fortran order share what is compiled; arrays that
+    # may be written to are taken where those that may not are asked for.
+    return types.Array(dtype, 2, "A", readonly=readonly)
+
+
+@njit(
+    [
+        types.void(
+            _table(dtype, readonly=True),
+            _TABLE,
+            _TABLE,
+            _NUMBERS,
+            _table(dtype, readonly=False),
+            types.Array(types.boolean, 1, "C"),
+        )
+        for dtype in _DTYPES
+    ],
+    cache=True,
+    nogil=True,
+)
+def interpolate_rows(
+    X: np.ndarray,
+    knots: np.ndarray,
+    values: np.ndarray,
+    last: np.ndarray,
+    out: np.ndarray,
+    infinite: np.ndarray,
+) -> None:
+    """Look rows up in the tables of their columns, see ``ranks.interpolate_columns``.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features)
+        float32 or float64.
+    knots, values : ndarray of shape (n_features, n_padded)
+        The tables, padded to a power of two: knots by infinity, values by the last.
+    last : ndarray of shape (n_features,)
+        The largest knot of each column.
+    out : ndarray like X
+        Where the result goes, which may be ``X`` itself.
+    infinite : ndarray of bool of shape (n_features,)
+        Set to True where a column holds an infinite value.
+    """
+    n_rows, n_features = X.shape
+    x = np.empty(_ROWS)
+    at = np.empty(_ROWS, np.int32)
+    for start in range(0, n_rows, _ROWS):
+        n = min(_ROWS, n_rows - start)
+        for j in range(n_features):
+            knot, value = knots[j], values[j]
+            first_knot, last_knot = knot[0], last[j]
+            found = False
+            for i in range(n):
+                v = np.float64(X[start + i, j])
+                found |= abs(v) == np.inf
+                v = first_knot if v < first_knot else v
+                x[i] = last_knot if v > last_knot else v
+                at[i] = 0
+            if found:
+                infinite[j] = True
+            # One step for all rows before the next, and none of them a branch: the
+            # processor looks several rows up at once and has nothing to guess.
+            step = np.int32(len(knot) >> 1)
+            while step > 0:
+                for i in range(n):
+                    ahead = at[i] + step
+                    at[i] = ahead if knot[ahead] <= x[i] else at[i]
+                step >>= 1
+            for i in range(n):
+                k = at[i]
+                low, high = value[k], value[k + 1]
+                part = (x[i] - knot[k]) / (knot[k + 1] - knot[k])
+                y = low + part * (high - low)
+                # What rounding adds must not lead past the next knot's value.
+                out[start + i, j] = high if y > high else y
+
+
+@njit(
+    [
+        types.void(
+            types.Array(dtype, 1, "C", readonly=True),
+            _NUMBERS,
+            types.Array(types.int64, 1, "C", readonly=True),
+            _NUMBERS,
+            types.float64,
+            types.Array(types.float64, 2, "C"),
+        )
+        for dtype in _DTYPES
+    ],
+    cache=True,
+    nogil=True,
+    # Sums in any order, so that they are vectorised; NaN and infinity keep their sense.
+    fastmath={"reassoc"},
+)
+def segment_sums(
+    values: np.ndarray,
+    weight: np.ndarray,
+    starts: np.ndarray,
+    knots: np.ndarray,
+    unit: float,
+    sums: np.ndarray,
+) -> None:
+    """Sum how far values are on their way between knots, see ``ranks.segment_sums``.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_values,)
+        float32 or float64, ascending.
+    weight : ndarray of shape (n_values,) or (0,)
+        Weights of the values; none for equal ones.
+    starts : ndarray of shape (n_knots,)
+        Where the segment of each knot begins.
+    knots : ndarray of shape (n_knots,)
+        The knots, in units of ``1 / unit``.
+    unit : float
+        What values are multiplied by.
+    sums : ndarray of shape (2, n_knots)
+        Set to the sums of parts and of their squares.
+    """
+    n_knots = len(knots)
+    sums[:, n_knots - 1] = 0.0
+    for k in range(n_knots - 1):
+        left = knots[k]
+        width = knots[k + 1] - left
+        if width == 0.0:
+            width = 1.0
+        first = 0.0
+        second = 0.0
+        if len(weight):
+            for i in range(starts[k], starts[k + 1]):
+                part = (values[i] * unit - left) / width
+                weighted = weight[i] * part
+                first += weighted
+                second += weighted * part
+        else:
+            for i in range(starts[k], starts[k + 1]):
+                part = (values[i] * unit - left) / width
+                first += part
+                second += part * part
+        sums[0, k] = first
+        sums[1, k] = second

@@ -1,0 +1,208 @@
+"""What the standardizers share: validation, the caller's arrays, and failure."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import warnings
+from abc import ABCMeta, abstractmethod
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+
+from sknorm._validation import (
+    _fit_context,
+    check_is_fitted,
+    check_sample_weight,
+    restore_on_failure,
+    validate_data,
+)
+
+__all__ = ["BaseStandardizer"]
+
+# Packages whose frames are none of the user's.
+_OURS = ("sknorm.", "sklearn.")
+# A message names so many columns before it only counts them.
+_NAMED = 10
+
+
+class BaseStandardizer(
+    OneToOneFeatureMixin, TransformerMixin, BaseEstimator, metaclass=ABCMeta
+):
+    """A transformer that learns a map of each column and can undo it.
+
+    A family implements ``_fit``, ``_transform`` and ``_inverse_transform`` on arrays
+    that are validated, except for infinite values: each finds those on the way, in a
+    pass over the data that it needs anyhow, and calls ``_refuse_infinite``.
+    """
+
+    # Formats of sparse matrices that a family takes; it is asked when it validates.
+    _accept_sparse: bool | tuple[str, ...] = False
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None, sample_weight=None):
+        """Learn what there is to know of each column.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows to learn from.
+        y : None
+            Ignored, there for pipelines.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, at least 0.
+
+        Returns
+        -------
+        self : object
+            The fitted transformer.
+
+        Raises
+        ------
+        ValueError
+            If X or the weights can't be used. An earlier fit is kept.
+        """
+        with restore_on_failure(self):
+            X = self._check(X, reset=True)
+            self._fit(X, check_sample_weight(sample_weight, X))
+        return self
+
+    def transform(self, X):
+        """Standardize rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            float32 if X is, else float64.
+        """
+        check_is_fitted(self)
+        X = self._check(X, reset=False)
+        return self._transform(X, self._target(X))
+
+    def inverse_transform(self, X):
+        """Bring standardized rows back to their own units.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Standardized rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
+            float32 if X is, else float64.
+        """
+        check_is_fitted(self)
+        X = self._check(X, reset=False)
+        return self._inverse_transform(X, self._target(X))
+
+    @abstractmethod
+    def _fit(self, X, weight):
+        """Learn from a float array and float64 weights, or None for equal ones.
+
+        Fitted attributes are replaced and never edited, see ``restore_on_failure``.
+        """
+
+    @abstractmethod
+    def _transform(self, X, out):
+        """Return the rows standardized, in ``out`` unless that is None."""
+
+    @abstractmethod
+    def _inverse_transform(self, X, out):
+        """Return the rows in their own units, in ``out`` unless that is None."""
+
+    def _check(self, X, *, reset):
+        if self._is_plain(X, reset):
+            if reset:
+                self.n_features_in_ = X.shape[1]
+            return X
+        return validate_data(
+            self,
+            X,
+            reset=reset,
+            dtype=[np.float64, np.float32],
+            accept_sparse=self._accept_sparse,
+            ensure_all_finite=False,
+        )
+
+    def _is_plain(self, X, reset):
+        """Tell if there is nothing that validation could find or change.
+
+        On a few hundred rows it takes longer than all the rest.
+        """
+        return (
+            type(X) is np.ndarray
+            and X.dtype in (np.float64, np.float32)
+            and X.ndim == 2
+            and X.size > 0
+            and not hasattr(self, "feature_names_in_")
+            and (reset or X.shape[1] == self.n_features_in_)
+        )
+
+    @classmethod
+    @functools.cache
+    def _get_param_names(cls):
+        # Of the class, but scikit-learn looks at its signature in every fit.
+        return super()._get_param_names()
+
+    def _target(self, X):
+        """Return where the result goes: X itself if it may be written to."""
+        values = X.data if issparse(X) else X
+        return None if self.copy or not values.flags.writeable else X
+
+    def _refuse_infinite(self, infinite):
+        """Raise if a mask of columns holds one with an infinite value."""
+        if infinite.any():
+            raise ValueError(
+                f"Input X contains infinity in {self._columns(infinite)}. Only NaN is "
+                "taken for a missing value: replace the infinite ones, by NaN or by a "
+                "large number."
+            )
+
+    def _warn_of_empty(self, empty):
+        """Warn of columns that a mask says to be without values."""
+        if empty.any():
+            warnings.warn(
+                f"{type(self).__name__} found no values in {self._columns(empty)}, "
+                "only NaN. They are kept as they are.",
+                UserWarning,
+                stacklevel=_callers_level(self),
+            )
+
+    def _columns(self, mask):
+        """Return how many columns a mask holds and what they are called."""
+        index = np.flatnonzero(mask)
+        named = getattr(self, "feature_names_in_", None)
+        names = [int(j) if named is None else str(named[j]) for j in index[:_NAMED]]
+        listed = ", ".join(map(repr, names)) + (
+            " and more" if len(index) > _NAMED else ""
+        )
+        return f"{len(index)} column{'s' if len(index) > 1 else ''}: {listed}"
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = bool(self._accept_sparse)
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _callers_level(estimator):
+    """Return the ``stacklevel`` at which a warning points to the user's own line.
+
+    Between it and the warning stand as many calls as the method has wrappers, and
+    methods of the estimator that may be defined anywhere.
+    """
+    frame, level = inspect.currentframe().f_back, 1
+    while frame.f_back is not None and (
+        frame.f_globals.get("__name__", "").startswith(_OURS)
+        or frame.f_locals.get("self") is estimator
+    ):
+        frame, level = frame.f_back, level + 1
+    return level
