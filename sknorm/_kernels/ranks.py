@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from sknorm._kernels.compiled import compiled_kernels
-from sknorm._kernels.sorting import map_sorted
+from sknorm._kernels.sorting import as_counts, map_sorted
 from sknorm._kernels.threads import in_threads
 
 __all__ = [
@@ -327,7 +327,7 @@ def _learn_column(
     rounding = _ROUNDING_UNITS * _EPS * max(abs(first), abs(last))
     if last - first <= rounding:
         return _one_knot(first, count)
-    ranks = _Ranks(count, None if weight is None else _as_counts(weight[:count]))
+    ranks = _Ranks(count, None if weight is None else as_counts(weight[:count]))
     starts, ends, complete = _choose_knots(values, ranks, n_quantiles, offset)
     knots = values[starts].astype(np.float64)
     if complete:
@@ -379,18 +379,6 @@ class _Ranks:
         else:
             index = self._sums.searchsorted(below, side="right") - 1
         return index.clip(0, self.count - 1)
-
-
-def _as_counts(weight: np.ndarray) -> np.ndarray:
-    """Return weights such that 1 stands for a row."""
-    with np.errstate(over="ignore"):
-        total = weight.sum()
-    if np.isinf(total):  # Any lower power of two does: a row is nothing beside that.
-        return weight * 2.0**-64
-    if total >= len(weight):
-        return weight
-    share = weight / weight.max()
-    return share * (len(weight) / share.sum())
 
 
 def _choose_knots(

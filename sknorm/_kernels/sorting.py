@@ -10,7 +10,7 @@ import numpy as np
 from sknorm._kernels.compiled import compiled_kernels
 from sknorm._kernels.threads import in_threads, thread_count
 
-__all__ = ["map_sorted"]
+__all__ = ["as_counts", "map_sorted"]
 
 _Result = TypeVar("_Result")
 
@@ -69,6 +69,30 @@ def map_sorted(
 
     groups = _groups(X.shape[1], 1 if weight is None else _COPIES_WITH_WEIGHTS)
     return in_threads(sort_group, groups, X.size)
+
+
+def as_counts(weight: np.ndarray) -> np.ndarray:
+    """Return weights such that 1 stands for a row.
+
+    Parameters
+    ----------
+    weight : ndarray of shape (n_rows,)
+        Weights over 0.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,)
+        The same, but in units of their mean where that is below 1, lest there be fewer
+        rows than there are.
+    """
+    with np.errstate(over="ignore"):
+        total = weight.sum()
+    if np.isinf(total):  # Any lower power of two does: a row is nothing beside that.
+        return weight * 2.0**-64
+    if total >= len(weight):
+        return weight
+    share = weight / weight.max()
+    return share * (len(weight) / share.sum())
 
 
 def _groups(n_features: int, copies: int) -> list[slice]:

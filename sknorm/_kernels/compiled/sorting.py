@@ -6,6 +6,8 @@ between processors. A radix sort makes a fixed number of passes on all of them.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
@@ -18,13 +20,13 @@ _PASSES = 3
 # Rows that agree in all bits looked at are few, as a rule.
 _FEW = 24
 
-_options = {"cache": True, "nogil": True, "error_model": "numpy"}
+_options: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 # Functions that only others of this file call, which saves compiling a way in.
 _inner = {**_options, "no_cpython_wrapper": True}
 
 
 @njit(**_inner)
-def _to_keys(bits, width, infinity):  # type: ignore[no-untyped-def]
+def _to_keys(bits, width, infinity):
     """Make unsigned numbers of floats that sort as they do, and tell what varies."""
     one = np.uint64(1)
     top = one << np.uint64(width - 1)
@@ -48,7 +50,7 @@ def _to_keys(bits, width, infinity):  # type: ignore[no-untyped-def]
 
 
 @njit(**_inner)
-def _count(keys, low):  # type: ignore[no-untyped-def]
+def _count(keys, low):
     """Count the digits above the bit ``low``, all of them in one pass."""
     counts = np.zeros((_PASSES, _CELLS), np.int64)
     mask = np.uint64(_CELLS - 1)
@@ -60,7 +62,7 @@ def _count(keys, low):  # type: ignore[no-untyped-def]
 
 
 @njit(**_inner)
-def _scatter(keys, out, shift, counts):  # type: ignore[no-untyped-def]
+def _scatter(keys, out, shift, counts):
     """Order keys by a digit, those that agree in it as they were."""
     mask = np.uint64(_CELLS - 1)
     start = 0
@@ -76,7 +78,7 @@ def _scatter(keys, out, shift, counts):  # type: ignore[no-untyped-def]
 
 
 @njit(**_inner)
-def _finish(keys, low):  # type: ignore[no-untyped-def]
+def _finish(keys, low):
     """Sort the runs that agree in all bits from ``low`` on, if all are short."""
     shift = np.uint64(low)
     start = 0
@@ -96,7 +98,7 @@ def _finish(keys, low):  # type: ignore[no-untyped-def]
 
 
 @njit(**_inner)
-def _radix(source, target, low, n_bits):  # type: ignore[no-untyped-def]
+def _radix(source, target, low, n_bits):
     """Sort by the bits from ``low`` on, at most 33; return where the keys are now."""
     counts = _count(source, low)
     for p in range(_PASSES):
@@ -107,7 +109,7 @@ def _radix(source, target, low, n_bits):  # type: ignore[no-untyped-def]
 
 
 @njit(**_options)
-def sort_bits(bits, spare, width, infinity):  # type: ignore[no-untyped-def]
+def sort_bits(bits, spare, width, infinity):
     """Sort floats that are given as their bits, in place, NaN last.
 
     Parameters
