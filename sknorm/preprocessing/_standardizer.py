@@ -10,21 +10,14 @@ from scipy.sparse import issparse
 
 from sknorm._kernels.apply import scale_columns, unscale_columns
 from sknorm._kernels.moments import column_moments
-from sknorm._validation import (
-    Interval,
-    StrOptions,
-    _fit_context,
-    check_is_fitted,
-    check_sample_weight,
-    restore_on_failure,
-)
-from sknorm.preprocessing._base import BaseStandardizer
+from sknorm._validation import Interval, StrOptions
+from sknorm.preprocessing._summary import SummaryStandardizer
 from sknorm.statistics import Moments
 
 __all__ = ["Standardizer"]
 
 
-class Standardizer(BaseStandardizer):
+class Standardizer(SummaryStandardizer):
     r"""Bring each column to mean 0 and standard deviation 1.
 
     Parameters
@@ -61,7 +54,7 @@ class Standardizer(BaseStandardizer):
     n_samples_seen_ : int or ndarray of shape (n_features_in_,)
         Number of rows with a weight over 0; of values of each column, if some are NaN.
         Forgetting doesn't lower it.
-    moments_ : sknorm.statistics.Moments
+    statistics_ : sknorm.statistics.Moments
         The summary all this comes from.
     n_features_in_ : int
         Number of columns.
@@ -148,97 +141,7 @@ class Standardizer(BaseStandardizer):
         self.clip_bound = clip_bound
         self.copy = copy
 
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y=None, sample_weight=None):
-        """Learn from more rows, as if all had come at once.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows to learn from.
-        y : None
-            Ignored, there for pipelines.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows, at least 0.
-
-        Returns
-        -------
-        Standardizer
-            The transformer itself.
-
-        Raises
-        ------
-        ValueError
-            If X or the weights can't be used. What was learned before is kept.
-        """
-        earlier = getattr(self, "moments_", None)
-        with restore_on_failure(self):
-            X = self._check(X, reset=earlier is None)
-            moments = self._moments(X, check_sample_weight(sample_weight, X))
-            if earlier is not None:
-                factor = 1 if self.forgetting is None else self.forgetting
-                moments = earlier.forget(factor).merge(moments)
-            self._learn(moments)
-        return self
-
-    def merge(self, other):
-        """Learn what another one has learned, as if fitted on the rows of both.
-
-        Parameters
-        ----------
-        other : Standardizer
-            Fitted on other rows of the same columns, with the same parameters.
-            It stays as it is.
-
-        Returns
-        -------
-        Standardizer
-            The transformer itself.
-
-        Raises
-        ------
-        TypeError
-            If ``other`` is no Standardizer.
-        NotFittedError
-            If one of the two isn't fitted.
-        ValueError
-            If the columns or the parameters differ, other than ``copy``.
-        """
-        check_is_fitted(self)
-        if not isinstance(other, Standardizer):
-            raise TypeError(
-                f"A Standardizer can be merged with another one only. Got {other!r}."
-            )
-        check_is_fitted(other)
-        self._check_alike(other)
-        with restore_on_failure(self):
-            self._learn(self.moments_.merge(other.moments_))
-        return self
-
-    def _check_alike(self, other):
-        ours, theirs = self.get_params(), other.get_params()
-        for name in sorted(ours.keys() - {"copy"}):
-            if ours[name] != theirs[name]:
-                raise ValueError(
-                    f"Standardizers with different {name!r} can't be merged: "
-                    f"{ours[name]!r} and {theirs[name]!r}."
-                )
-        if self.n_features_in_ != other.n_features_in_:
-            raise ValueError(
-                f"Standardizers of {self.n_features_in_} and of "
-                f"{other.n_features_in_} columns can't be merged."
-            )
-        ours, theirs = (getattr(s, "feature_names_in_", None) for s in (self, other))
-        if not np.array_equal(ours, theirs):
-            raise ValueError(
-                "Standardizers of columns with different names can't be merged: "
-                f"{ours!r} and {theirs!r}."
-            )
-
-    def _fit(self, X, weight):
-        self._learn(self._moments(X, weight))
-
-    def _moments(self, X, weight):
+    def _summarize(self, X, weight):
         columns = column_moments(X, weight)
         self._refuse_infinite(columns.infinite)
         return Moments(columns)
@@ -248,7 +151,6 @@ class Standardizer(BaseStandardizer):
         std = moments.std(self.ddof)
         self._refuse_too_few(moments, np.isnan(std) & ~constant & (moments.count > 0))
         self._warn_of_empty(moments.count == 0)
-        self.moments_ = moments
         self.mean_ = moments.mean.copy()
         with np.errstate(over="ignore", under="ignore"):
             self.var_ = np.square(std)
@@ -298,7 +200,7 @@ class Standardizer(BaseStandardizer):
     def _center(self):
         if not self.with_mean:
             return ()
-        remainder = self.moments_.mean_remainder
+        remainder = self.statistics_.mean_remainder
         # Below a unit in the last place of a standardized value it can't be seen.
         matters = np.abs(remainder) > np.finfo(np.float64).eps * self.scale_
         return (self.mean_, remainder) if matters.any() else (self.mean_,)
