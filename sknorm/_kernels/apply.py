@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
@@ -31,13 +32,19 @@ _Refuse = Callable[[np.ndarray], None]
 
 # Compiled code is loaded for tables of more numbers than this.
 _WORTH_COMPILING = 500_000
+# Numbers below which a table isn't cut: tiles have a price of their own.
+_UNCUT = 262_144
 # Numbers in the part of a table that a thread takes at once.
 _PART = 1_000_000
-# Numbers in a row that are enough not to lose time between rows.
-_LINE = 512
+# Numbers in a row that are enough for NumPy not to lose time between rows, and for
+# compiled code.
+_LINE, _COMPILED_LINE = 5_000, 512
 # From this many bounds on a double can't tell the smooth clip from the bound itself.
 # Beyond the root of the largest double its square would overflow.
 _FAR = 1e9
+# Numbers below it have fewer digits.
+_SMALLEST = float(np.finfo(np.float64).tiny)
+_LARGEST = float(np.finfo(np.float64).max)
 
 
 def scale_columns(
@@ -48,7 +55,7 @@ def scale_columns(
     clip: Clip = None,
     on_infinite: _Refuse | None = None,
 ) -> np.ndarray:
-    r"""Return ``(X - center) / scale``, clipped, in float64 and rounded once.
+    r"""Return ``(X - center) / scale``, clipped, in float64 and rounded at the end.
 
     Parameters
     ----------
@@ -167,11 +174,22 @@ class _Map:
     clip: Clip
     undo: bool
 
+    @functools.cached_property
+    def factor(self) -> np.ndarray | None:
+        """What numbers are multiplied with, unless no double is 1 over the scale."""
+        if self.scale is None or self.undo:
+            return self.scale
+        with _quiet():
+            factor = 1.0 / self.scale
+        poor = (factor < _SMALLEST) | (factor > _LARGEST)
+        return None if poor.any() else factor
+
     def steps(self, repeats: int = 1) -> list[_Step]:
-        """Return it step by step, for lines of so many rows end to end."""
+        """Return it step by step, for lines of up to so many rows end to end."""
 
         def by_column(ufunc: np.ufunc, operand: np.ndarray) -> _Step:
-            operand = np.tile(operand, repeats)
+            if repeats > 1:
+                operand = np.broadcast_to(operand, (repeats, len(operand))).ravel()
             return lambda z, columns, work: ufunc(z, operand[columns], out=work)
 
         clip = self.clip
@@ -184,19 +202,21 @@ class _Map:
                 return ends
             return [lambda z, columns, work: unclip_values(z, clip, work), *ends]
         steps = [by_column(np.subtract, part) for part in center]
-        if self.scale is not None:
+        if self.factor is not None:
+            steps.append(by_column(np.multiply, self.factor))
+        elif self.scale is not None:
             steps.append(by_column(np.divide, self.scale))
         if clip is not None:
             steps.append(lambda z, columns, work: clip_values(z, clip, work))
         return steps
 
     def operands(self, n_features: int) -> list[np.ndarray]:
-        """Return two parts of a center and a scale, whatever there is."""
+        """Return two parts of a center and a factor, whatever there is."""
         # One part more or less costs nothing, one more compiled function does. A zero
         # that is added has to be negative to leave the sign of another.
         none = np.full(n_features, -0.0 if self.undo else 0.0)
-        scale = np.ones(n_features) if self.scale is None else self.scale
-        parts = *(*self.center, none, none)[:2], scale
+        factor = np.ones(n_features) if self.factor is None else self.factor
+        parts = *(*self.center, none, none)[:2], factor
         return [np.asarray(part, dtype=np.float64) for part in parts]
 
 
@@ -217,7 +237,9 @@ def _apply(X: Any, how: _Map, out: Any, on_infinite: _Refuse | None) -> Any:
         on_infinite = None
     if not X.size:
         return out
-    kernels = compiled_kernels("apply") if _is_for_compiled(X, out) else None
+    kernels = None
+    if _is_for_compiled(X, out) and (how.factor is not None or how.scale is None):
+        kernels = compiled_kernels("apply")
     if kernels is None:
         suspicious = _by_tiles(X, out, how, watch=on_infinite is not None)
     else:
@@ -239,15 +261,18 @@ def _report(X: np.ndarray, on_infinite: _Refuse) -> None:
                     # Threads only set, so that it doesn't matter who comes first.
                     infinite[columns][np.isinf(tile).any(axis=0)] = True
 
-    in_threads(look, _parts(X), X.size)
+    with _quiet():
+        in_threads(look, _parts(X), X.size)
     if infinite.any():
         on_infinite(infinite)
 
 
 def _may_be_infinite(tile: np.ndarray) -> bool:
-    """Tell quickly if a tile can be ruled out: its sum is finite."""
-    with _quiet():
-        return not np.isfinite(tile.sum())
+    """Tell quickly if a tile can be ruled out: its sum is finite.
+
+    To be called in a context in which sums may overflow.
+    """
+    return not np.isfinite(np.add.reduce(tile, axis=None))
 
 
 def _parts(X: np.ndarray) -> list[slice]:
@@ -259,27 +284,36 @@ def _parts(X: np.ndarray) -> list[slice]:
 def _by_tiles(X: np.ndarray, out: np.ndarray, how: _Map, *, watch: bool) -> bool:
     """Apply a map, and tell if there may be an infinite value in X."""
     n_rows, n_features = X.shape
-    suspicious = False
-    if X.flags.c_contiguous and out.flags.c_contiguous:
-        # NumPy takes its time for every row. A few short ones, end to end, are one.
-        repeats = max(1, min(_LINE // n_features, n_rows))
-        stop = n_rows - n_rows % repeats
-        if repeats > 1:
-            wide = -1, repeats * n_features
-            source, target = X[:stop].reshape(wide), out[:stop].reshape(wide)
-            suspicious = _in_tiles(source, target, how.steps(repeats), watch)
-            X, out = X[stop:], out[stop:]
-    return _in_tiles(X, out, how.steps(), watch) or suspicious
+    # NumPy takes its time for every row. A few short ones, end to end, are one.
+    repeats = max(1, min(_LINE // n_features, n_rows))
+    if repeats == 1 or not (X.flags.c_contiguous and out.flags.c_contiguous):
+        return _in_tiles(X, out, how.steps(), watch)
+    steps = how.steps(repeats)
+    stop = n_rows - n_rows % repeats
+    wide = -1, repeats * n_features
+    source, target = X[:stop].reshape(wide), out[:stop].reshape(wide)
+    suspicious = _in_tiles(source, target, steps, watch)
+    if stop < n_rows:
+        source, target = X[stop:].reshape(1, -1), out[stop:].reshape(1, -1)
+        suspicious |= _in_tiles(source, target, steps, watch)
+    return suspicious
 
 
 def _in_tiles(X: np.ndarray, out: np.ndarray, steps: list[_Step], watch: bool) -> bool:
+    def tile(source: np.ndarray, target: np.ndarray, columns: slice) -> bool:
+        suspicious = watch and _may_be_infinite(source)
+        _tile(source, target, columns, steps)
+        return suspicious
+
     def work(part: slice) -> bool:
+        source, target = X[part], out[part]
+        if source.size <= _UNCUT:
+            return tile(source, target, slice(0, X.shape[1]))
         suspicious = False
         for columns in column_blocks(X.shape[1], _LINE):
-            source, target = X[part, columns], out[part, columns]
-            for rows in row_tiles(*source.shape):
-                suspicious |= watch and _may_be_infinite(source[rows])
-                _tile(source[rows], target[rows], columns, steps)
+            for rows in row_tiles(len(source), columns.stop - columns.start):
+                at = rows, columns
+                suspicious |= tile(source[at], target[at], columns)
         return suspicious
 
     with _quiet():
@@ -307,7 +341,9 @@ def _tile(
 
 def _apply_sparse(X: Any, how: _Map, out: Any, on_infinite: _Refuse | None) -> Any:
     """Apply a map to the values that a CSR or CSC table stores."""
-    if on_infinite is not None and _may_be_infinite(X.data):
+    with _quiet():
+        suspicious = on_infinite is not None and _may_be_infinite(X.data)
+    if suspicious:
         infinite = np.zeros(X.shape[1], dtype=bool)
         infinite[stored_columns(X, slice(None))[np.isinf(X.data)]] = True
         if infinite.any():
@@ -362,7 +398,7 @@ def _by_parts(X: np.ndarray, out: np.ndarray, how: _Map, kernels: ModuleType) ->
     operands = how.operands(n_features)
     if X.flags.c_contiguous and out.flags.c_contiguous:
         kernel, per_row = kernels.apply_rows, n_features
-        repeats = -(-_LINE // n_features)
+        repeats = -(-_COMPILED_LINE // n_features)
         operands = [np.tile(operand, repeats) for operand in operands]
         source, target = X.reshape(-1), out.reshape(-1)
     else:

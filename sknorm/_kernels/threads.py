@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from contextvars import copy_context
 from typing import TypeVar
 
 from threadpoolctl import ThreadpoolController
@@ -17,6 +20,9 @@ _Result = TypeVar("_Result")
 
 # Numbers below which a thread costs more to start than it saves.
 _WORTH_A_THREAD = 500_000
+# Held while the threads of BLAS are limited: two who do so at once would each restore
+# what the other one has set.
+_LIMITING = threading.Lock()
 
 
 def thread_count() -> int:
@@ -34,7 +40,11 @@ def thread_count() -> int:
 
 
 def in_threads(
-    work: Callable[[_Part], _Result], parts: Sequence[_Part], size: int
+    work: Callable[[_Part], _Result],
+    parts: Sequence[_Part],
+    size: int,
+    *,
+    matrix_products: bool = False,
 ) -> list[_Result]:
     """Return ``[work(part) for part in parts]``, computed in threads if it pays.
 
@@ -47,6 +57,9 @@ def in_threads(
         What it is done to. Their order is that of the results, whatever the threads do.
     size : int
         Numbers that are gone over in all, to judge if threads pay.
+    matrix_products : bool, default=False
+        Whether the work is products of matrices, which have threads of their own: here
+        each gets one.
 
     Returns
     -------
@@ -57,9 +70,18 @@ def in_threads(
     workers = min(thread_count(), len(parts), size // _WORTH_A_THREAD)
     if workers < 2:
         return [work(part) for part in parts]
+    # With the caller's np.errstate, among others, which a new thread doesn't have.
+    context = copy_context()
+    alone = _one_blas_thread() if matrix_products else nullcontext()
     # Not kept between calls: threads don't survive a fork.
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(work, parts))
+    with alone, ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(lambda part: context.copy().run(work, part), parts))
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    with _LIMITING, _controller().limit(limits=1, user_api="blas"):
+        yield
 
 
 @functools.cache

@@ -55,11 +55,24 @@ def test_tiles_join_to_the_whole(rng, shape, dtype):
     mean, std = rng.standard_normal(shape[1]), rng.uniform(1, 2, shape[1])
     wide = X.astype(np.float64)
     np.testing.assert_array_equal(
-        scale_columns(X, (mean,), std), ((wide - mean) / std).astype(dtype)
+        scale_columns(X, (mean,), std), ((wide - mean) * (1 / std)).astype(dtype)
     )
     np.testing.assert_array_equal(
         unscale_columns(X, (mean,), std), (wide * std + mean).astype(dtype)
     )
+
+
+@pytest.mark.parametrize("scale", [1e-310, 5e-324, 0.8e308])
+@pytest.mark.parametrize("n_rows", [3, 200_001])
+def test_a_scale_without_an_inverse_is_divided_by(scale, n_rows):
+    # 1 over it is infinite, or has lost digits to underflow.
+    X = np.array([[0.0, 1.0, -2.0]]).T * scale
+    X = np.resize(X, (n_rows, 1)) * [1.0, 1.0, 1.0]
+    z = scale_columns(X, (), np.array([scale, 1.0, 1.0]))
+    np.testing.assert_array_equal(
+        z[:, 0], np.resize([0.0, 1.0, X[2, 0] / scale], n_rows)
+    )
+    np.testing.assert_array_equal(z[:, 1:], X[:, 1:])
 
 
 def test_float32_is_rounded_once():

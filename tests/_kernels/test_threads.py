@@ -2,6 +2,7 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
@@ -92,3 +93,14 @@ class TestInThreads:
 
         with pytest.raises(ZeroDivisionError, match="0"):
             in_threads(fail, range(4), 10**9)
+
+
+@pytest.mark.usefixtures("four_cores")
+def test_threads_keep_the_settings_of_the_caller():
+    def divide(part):
+        return np.float64(part) / 0.0
+
+    with np.errstate(divide="ignore"):
+        assert in_threads(divide, [1, 2, 3], 10_000_000) == [np.inf] * 3
+    with np.errstate(divide="raise"), pytest.raises(FloatingPointError):
+        in_threads(divide, [1, 2, 3], 10_000_000)

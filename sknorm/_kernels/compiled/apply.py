@@ -23,7 +23,8 @@ _NONE, _HARD, _SMOOTH = CLIPS[None], CLIPS["hard"], CLIPS["smooth"]
 _FAR = 1e9
 _LINE = 512
 
-# Division by zero makes an infinite number, as in NumPy. Nothing is reordered.
+# Division by zero, of a clip, makes an infinite number, as in NumPy. Nothing is
+# reordered.
 _options: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy"}
 
 
@@ -62,24 +63,24 @@ def _unbend(z, bound):
 
 
 @njit(**_inlined)
-def _direct(x, out, first, second, scale, undo):
+def _direct(x, out, first, second, factor, undo):
     """Scale numbers with parameters of their own, and count the infinite ones."""
     infinite = 0
     if undo:
         for j in range(len(x)):
             value = np.float64(x[j])
             infinite += math.fabs(value) == math.inf
-            out[j] = (value * scale[j] + second[j]) + first[j]
+            out[j] = (value * factor[j] + second[j]) + first[j]
     else:
         for j in range(len(x)):
             value = np.float64(x[j])
             infinite += math.fabs(value) == math.inf
-            out[j] = ((value - first[j]) - second[j]) / scale[j]
+            out[j] = ((value - first[j]) - second[j]) * factor[j]
     return infinite
 
 
 @njit(**_inlined)
-def _detour(x, out, first, second, scale, undo, kind, bound, z):
+def _detour(x, out, first, second, factor, undo, kind, bound, z):
     """Do the same and clip, by way of a line of float64.
 
     It stays in the first-level cache, and the compiler need not care that ``out`` may
@@ -94,10 +95,10 @@ def _detour(x, out, first, second, scale, undo, kind, bound, z):
         if kind == _SMOOTH:
             _unbend(z, bound)
         for j in range(len(x)):
-            out[j] = (z[j] * scale[j] + second[j]) + first[j]
+            out[j] = (z[j] * factor[j] + second[j]) + first[j]
     else:
         for j in range(len(x)):
-            z[j] = ((z[j] - first[j]) - second[j]) / scale[j]
+            z[j] = ((z[j] - first[j]) - second[j]) * factor[j]
         if kind == _HARD:
             _cut(z, bound)
         elif kind == _SMOOTH:
@@ -108,14 +109,14 @@ def _detour(x, out, first, second, scale, undo, kind, bound, z):
 
 
 @njit(**_inner)
-def _line(x, out, first, second, scale, undo, kind, bound, z):
+def _line(x, out, first, second, factor, undo, kind, bound, z):
     if kind == _NONE:
-        return _direct(x, out, first, second, scale, undo)
-    return _detour(x, out, first, second, scale, undo, kind, bound, z)
+        return _direct(x, out, first, second, factor, undo)
+    return _detour(x, out, first, second, factor, undo, kind, bound, z)
 
 
 @njit(**_options)
-def apply_rows(x, out, start, stop, first, second, scale, undo, kind, bound):
+def apply_rows(x, out, start, stop, first, second, factor, undo, kind, bound):
     """Scale the numbers ``start`` to ``stop`` of rows that lie end to end.
 
     Parameters
@@ -124,8 +125,8 @@ def apply_rows(x, out, start, stop, first, second, scale, undo, kind, bound):
         Where the numbers come from and go to.
     start, stop : int
         Multiples of the length of a row.
-    first, second, scale : arrays of shape (k * n_features,)
-        What is subtracted and divided by, repeated for a few rows.
+    first, second, factor : arrays of shape (k * n_features,)
+        What is subtracted and multiplied with, repeated for a few rows.
     undo : bool
         Whether to do the inverse.
     kind, bound : int and float
@@ -136,18 +137,18 @@ def apply_rows(x, out, start, stop, first, second, scale, undo, kind, bound):
     bool
         Whether a number in ``x`` is infinite.
     """
-    z = np.empty(len(scale))
+    z = np.empty(len(factor))
     infinite = 0
-    for i in range(start, stop, len(scale)):
-        end = min(i + len(scale), stop)
+    for i in range(start, stop, len(factor)):
+        end = min(i + len(factor), stop)
         infinite += _line(
-            x[i:end], out[i:end], first, second, scale, undo, kind, bound, z
+            x[i:end], out[i:end], first, second, factor, undo, kind, bound, z
         )
     return infinite > 0
 
 
 @njit(**_options)
-def apply_columns(x, out, start, stop, first, second, scale, undo, kind, bound):
+def apply_columns(x, out, start, stop, first, second, factor, undo, kind, bound):
     """Scale the rows ``start`` to ``stop`` of a table in Fortran order.
 
     Parameters
@@ -156,8 +157,8 @@ def apply_columns(x, out, start, stop, first, second, scale, undo, kind, bound):
         The table transposed.
     start, stop : int
         Rows of the table.
-    first, second, scale : arrays of shape (n_features,)
-        What is subtracted and divided by.
+    first, second, factor : arrays of shape (n_features,)
+        What is subtracted and multiplied with.
     undo, kind, bound
         As for :func:`apply_rows`.
 
@@ -172,7 +173,7 @@ def apply_columns(x, out, start, stop, first, second, scale, undo, kind, bound):
     for column in range(len(x)):
         a[:] = first[column]
         b[:] = second[column]
-        s[:] = scale[column]
+        s[:] = factor[column]
         for i in range(start, stop, _LINE):
             end = min(i + _LINE, stop)
             infinite += _line(
