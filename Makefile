@@ -38,7 +38,7 @@ format: .venv/installed ## Format the code.
 
 bench: .venv/installed ## Print the benchmarks.
 	$(BIN)/python -m pip install -q -c .ci/constraints.txt --group bench
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script || exit 1; done
 
 clean: ## Remove environments and caches.
 	rm -rf .venv .venv-oldest .pytest_cache .mypy_cache .ruff_cache .hypothesis demo

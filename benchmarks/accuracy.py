@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import time
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import sklearn
 import torch
+from _machine import heading
 from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.datasets import (
     load_breast_cancer,
@@ -36,7 +34,6 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
-import sknorm
 from sknorm.neural_network import NormMLPClassifier, NormMLPRegressor
 from sknorm.preprocessing import Standardizer
 
@@ -131,15 +128,6 @@ def with_error(gap, error):
     return f"{gap:+.4f}" if np.isnan(error) else f"{gap:+.4f} +- {error:.4f}"
 
 
-def machine():
-    """Return what the times were measured on."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    models = [line.split(":")[1].strip() for line in lines if "model name" in line]
-    model = models[0] if models else platform.processor() or platform.machine()
-    return f"{os.cpu_count()} x {model}, {torch.get_num_threads()} threads"
-
-
 def main():
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -159,10 +147,9 @@ def main():
     # At their defaults scikit-learn's networks often stop before they converge.
     warnings.simplefilter("ignore", ConvergenceWarning)
     print(
-        f"sknorm {sknorm.__version__}, scikit-learn {sklearn.__version__}, torch "
-        f"{torch.__version__}, Python {platform.python_version()}, {machine()}\n"
-        f"default parameters; mean and spread over splits and seeds {seeds[0]} to "
-        f"{seeds[-1]}\n"
+        heading(["sknorm", "scikit-learn", "torch"], torch.get_num_threads())
+        + "\ndefault parameters; mean and spread over splits and seeds "
+        f"{seeds[0]} to {seeds[-1]}\n"
     )
     print(
         f"{'':34}{'sknorm':>20}{'scikit-learn':>20}{'sknorm ahead by':>20}"
