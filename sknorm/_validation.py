@@ -20,6 +20,8 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from sknorm._array_api import float_dtypes, is_dispatched, namespace, to_numpy
+
 __all__ = [
     "HasMethods",
     "Hidden",
@@ -44,7 +46,7 @@ def check_sample_weight(
         ``None`` stands for equal weights and is returned as it is, so that the
         unweighted path costs nothing.
     X : array-like of shape (n_samples, n_features)
-        The rows that are weighted.
+        The rows that are weighted. Neither it nor the weights have to be NumPy's.
     dtype : numpy dtype, default=np.float64
         Precision of the result.
 
@@ -60,6 +62,11 @@ def check_sample_weight(
     """
     if sample_weight is None:
         return None
+    if is_dispatched(sample_weight):
+        sample_weight = _weights_in_numpy(sample_weight)
+    if is_dispatched(X):
+        # Weights would follow it, to where doubles may be missing.
+        X = np.empty((X.shape[0], 0))
     weight = _check_sample_weight(
         sample_weight, X, dtype=dtype, ensure_non_negative=True
     )
@@ -69,6 +76,13 @@ def check_sample_weight(
             f"{_num_samples(X)} weights are zero."
         )
     return weight
+
+
+def _weights_in_numpy(weight: Any) -> np.ndarray:
+    xp, dtypes = namespace(weight), float_dtypes(weight)
+    if xp.isdtype(weight.dtype, "real floating") and weight.dtype not in dtypes:
+        weight = xp.astype(weight, dtypes[0])  # NumPy lacks bfloat16.
+    return to_numpy(weight)
 
 
 @contextmanager

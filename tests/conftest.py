@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import sklearn
 
 SEED = 0
 
@@ -18,6 +19,18 @@ def generator():
     import torch
 
     return torch.Generator().manual_seed(SEED)
+
+
+@pytest.fixture
+def dispatch(monkeypatch):
+    """Have scikit-learn keep arrays of other libraries, as far as it can."""
+    # SciPy looks at it when it is imported, scikit-learn when it is configured.
+    monkeypatch.setenv("SCIPY_ARRAY_API", "1")
+    try:
+        with sklearn.config_context(array_api_dispatch=True):
+            yield
+    except ImportError as error:
+        pytest.skip(str(error))
 
 
 def _devices():

@@ -16,7 +16,8 @@ HEAVY = ["torch", "pandas", "numba", "matplotlib", "skorch"]
 # A module imports from lower numbers only, and within its own family.
 LAYERS = {
     "sknorm": 0,
-    "sknorm._validation": 0,
+    "sknorm._validation": 1,
+    "sknorm._array_api": 0,
     "sknorm._registry": 0,
     "sknorm._device": 0,
     "sknorm.exceptions": 0,

@@ -6,11 +6,19 @@ import functools
 import inspect
 import warnings
 from abc import ABCMeta, abstractmethod
+from typing import ClassVar
 
 import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 
+from sknorm._array_api import (
+    float_dtypes,
+    is_dispatched,
+    is_foreign,
+    is_writeable,
+    namespace,
+)
 from sknorm._validation import (
     _fit_context,
     check_is_fitted,
@@ -18,6 +26,7 @@ from sknorm._validation import (
     restore_on_failure,
     validate_data,
 )
+from sknorm.preprocessing._home import Home, carry_out, rows_for, settle
 
 __all__ = ["BaseStandardizer"]
 
@@ -39,6 +48,10 @@ class BaseStandardizer(
 
     # Formats of sparse matrices that a family takes; it is asked when it validates.
     _accept_sparse: bool | tuple[str, ...] = False
+    # Whether its kernels take arrays of other libraries, on whatever device.
+    _on_device: ClassVar[bool] = False
+    # Where it was fitted, if not on NumPy's arrays.
+    _home: Home | None = None
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y=None, sample_weight=None):
@@ -65,7 +78,9 @@ class BaseStandardizer(
         """
         with restore_on_failure(self):
             X = self._check(X, reset=True)
-            self._fit(X, check_sample_weight(sample_weight, X))
+            weight = check_sample_weight(sample_weight, X)
+            self._fit(rows_for(self, X), weight)
+            settle(self, X)
         return self
 
     def transform(self, X):
@@ -82,8 +97,7 @@ class BaseStandardizer(
             float32 if X is, else float64.
         """
         check_is_fitted(self)
-        X = self._check(X, reset=False)
-        return self._transform(X, self._target(X))
+        return carry_out(self, "transform", self._check(X, reset=False))
 
     def inverse_transform(self, X):
         """Bring standardized rows back to their own units.
@@ -99,8 +113,7 @@ class BaseStandardizer(
             float32 if X is, else float64.
         """
         check_is_fitted(self)
-        X = self._check(X, reset=False)
-        return self._inverse_transform(X, self._target(X))
+        return carry_out(self, "inverse_transform", self._check(X, reset=False))
 
     @abstractmethod
     def _fit(self, X, weight):
@@ -122,11 +135,16 @@ class BaseStandardizer(
             if reset:
                 self.n_features_in_ = X.shape[1]
             return X
+        foreign = is_dispatched(X)
+        if foreign and namespace(X).isdtype(X.dtype, "complex floating"):
+            raise ValueError(f"Complex data not supported. Got the dtype {X.dtype}.")
+        if foreign and getattr(X, "requires_grad", False):
+            X = X.detach()  # Gradients end here: what is written in place has none.
         return validate_data(
             self,
             X,
             reset=reset,
-            dtype=[np.float64, np.float32],
+            dtype=float_dtypes(X) if foreign else [np.float64, np.float32],
             accept_sparse=self._accept_sparse,
             ensure_all_finite=False,
         )
@@ -153,6 +171,8 @@ class BaseStandardizer(
 
     def _target(self, X):
         """Return where the result goes: X itself if it may be written to."""
+        if is_foreign(X):
+            return None if self.copy or not is_writeable(X) else X
         values = X.data if issparse(X) else X
         return None if self.copy or not values.flags.writeable else X
 
@@ -187,6 +207,7 @@ class BaseStandardizer(
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
+        tags.array_api_support = True
         tags.input_tags.allow_nan = True
         tags.input_tags.sparse = bool(self._accept_sparse)
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]

@@ -14,6 +14,7 @@ from sknorm._validation import (
     restore_on_failure,
 )
 from sknorm.preprocessing._base import BaseStandardizer
+from sknorm.preprocessing._home import home_of, rows_for, settle
 
 __all__ = ["SummaryStandardizer"]
 
@@ -55,11 +56,13 @@ class SummaryStandardizer(BaseStandardizer):
         earlier = getattr(self, "statistics_", None)
         with restore_on_failure(self):
             X = self._check(X, reset=earlier is None)
-            statistics = self._summarize(X, check_sample_weight(sample_weight, X))
+            weight = check_sample_weight(sample_weight, X)
+            statistics = self._summarize(rows_for(self, X), weight)
             if earlier is not None:
                 factor = 1 if self.forgetting is None else self.forgetting
                 statistics = earlier.forget(factor).merge(statistics)
             self._learn_from(statistics)
+            settle(self, X)
         return self
 
     def merge(self, other):
@@ -95,6 +98,7 @@ class SummaryStandardizer(BaseStandardizer):
         self._check_alike(other)
         with restore_on_failure(self):
             self._learn_from(self.statistics_.merge(other.statistics_))
+            settle(self, home_of(self))
         return self
 
     def _check_alike(self, other):
