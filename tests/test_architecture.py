@@ -31,6 +31,7 @@ LAYERS = {
     "sknorm.nn.norms": 3,
     "sknorm.nn.mlp": 4,
     "sknorm.neural_network": 5,
+    "sknorm.inspection": 7,
 }
 # Tests that are about more than one module.
 ABOUT_MANY = {
