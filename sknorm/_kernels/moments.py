@@ -19,7 +19,14 @@ from sknorm._kernels.compiled import compiled_kernels
 from sknorm._kernels.threads import in_threads
 from sknorm._kernels.tiles import column_blocks, frozen, row_tiles
 
-__all__ = ["ColumnMoments", "column_moments", "empty_moments", "merge"]
+__all__ = [
+    "ColumnMoments",
+    "column_moments",
+    "empty_moments",
+    "merge",
+    "segment_moments",
+    "two_sum",
+]
 
 # Outside these a sum of squares may have lost digits to overflow or underflow.
 _SMALLEST_SQUARE, _LARGEST_SQUARE = 1e-280, 1e300
@@ -106,7 +113,7 @@ def merge(a: ColumnMoments, b: ColumnMoments) -> ColumnMoments:
         half = (0.5 * b.mean - 0.5 * a.mean) + 0.5 * (b.remainder - a.remainder)
         from_a = share_a >= share_b
         step = np.where(from_a, 2.0 * share_b, -2.0 * share_a) * half
-        mean, remainder = _two_sum(
+        mean, remainder = two_sum(
             np.where(from_a, a.mean, b.mean),
             np.where(from_a, a.remainder, b.remainder) + step,
         )
@@ -128,8 +135,18 @@ def _borrow(a: ColumnMoments, b: ColumnMoments) -> ColumnMoments:
     )
 
 
-def _two_sum(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rounded sum and its rounding error, exactly (Knuth)."""
+def two_sum(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rounded sum and its rounding error, exactly (Knuth).
+
+    Parameters
+    ----------
+    a, b : ndarray
+        What is added.
+
+    Returns
+    -------
+    total, error : ndarray
+    """
     total = a + b
     b_seen = total - a
     return total, (a - (total - b_seen)) + (b - b_seen)
@@ -357,7 +374,7 @@ def _tile_moments(
         offset = _deviations(tile, weight, origin, None, work).mean()
         sums = _deviations(tile, weight, origin, offset, work)
     rest = sums.mean()
-    mean, remainder = _two_sum(origin, rest if offset is None else offset + rest)
+    mean, remainder = two_sum(origin, rest if offset is None else offset + rest)
     squares = sums.squares - sums.left * rest
     divisor = sums.divisor()
     std = np.sqrt(np.maximum(squares, 0.0) / divisor)
@@ -508,7 +525,7 @@ def _rescaled(column: np.ndarray, weight: np.ndarray) -> np.ndarray:
     x -= offset
     left = w @ x
     squares = max(w @ np.square(x) - left * (left / total), 0.0)
-    mean, remainder = _two_sum(origin, offset + left / total)
+    mean, remainder = two_sum(origin, offset + left / total)
     return np.ldexp([mean, remainder, np.sqrt(squares / total)], unit)
 
 
@@ -537,7 +554,7 @@ def _sparse_moments(X: Any, weight: np.ndarray | None) -> ColumnMoments:
         stored[present] += sums
         kept = ~np.isnan(x)
         w = None if w is None else w[kept]
-        part = _segment_moments(columns[kept], x[kept], w, n_features)
+        part = segment_moments(columns[kept], x[kept], w, n_features)
         values = merge(values, part)
     n_rows = X.shape[0] if weight is None else np.count_nonzero(weight)
     total = float(n_rows) if weight is None else weight.sum()
@@ -588,10 +605,26 @@ def _reduce(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
     return np.add.reduceat(values, starts) if len(starts) else np.empty(0)
 
 
-def _segment_moments(
+def segment_moments(
     columns: np.ndarray, x: np.ndarray, weight: np.ndarray | None, n_features: int
 ) -> ColumnMoments:
-    """Compute the moments of values sorted by column, as :func:`_tile_moments` does."""
+    """Compute the moments of values sorted by column.
+
+    Parameters
+    ----------
+    columns : ndarray of int of shape (n_values,)
+        Columns of the values, ascending.
+    x : ndarray of float64 of shape (n_values,)
+        Values that are not NaN.
+    weight : ndarray of shape (n_values,) or None
+        Their weights, over 0.
+    n_features : int
+        Number of columns, of which some may have no values.
+
+    Returns
+    -------
+    ColumnMoments
+    """
     if not len(x):
         return empty_moments(n_features)
     starts = _starts(columns)
@@ -606,7 +639,7 @@ def _segment_moments(
     shifted -= np.repeat(offset, counts)
     left = _reduce(w * shifted, starts)
     squares = _reduce(w * np.square(shifted), starts) - left * (left / total)
-    mean, remainder = _two_sum(origin, offset + left / total)
+    mean, remainder = two_sum(origin, offset + left / total)
     std = np.sqrt(np.maximum(squares, 0.0) / total)
     scaled = np.minimum(squares, squares / total)
     varied = np.maximum.reduceat(np.abs(shifted), starts) > 0

@@ -62,7 +62,7 @@ def home_of(estimator):
     return np.empty(0) if estimator._home is None else estimator._home.like
 
 
-def carry_out(estimator, method, X):
+def carry_out(estimator, method, X, *more):
     """Return what a family makes of validated rows, where these live.
 
     Parameters
@@ -73,6 +73,8 @@ def carry_out(estimator, method, X):
         What is done.
     X : array or sparse matrix of shape (n_samples, n_features)
         Validated rows.
+    *more
+        What else the family needs to know of them.
 
     Returns
     -------
@@ -80,12 +82,12 @@ def carry_out(estimator, method, X):
     """
     check_home(estimator, X, method)
     if estimator._home is None:
-        return getattr(estimator, f"_{method}")(X, estimator._target(X))
+        return getattr(estimator, f"_{method}")(X, estimator._target(X), *more)
     worker = copy.copy(estimator)
     vars(worker).update(estimator._home.learned)
     rows = rows_for(estimator, X)
     out = rows if is_copy(rows, X) else estimator._target(rows)
-    result = getattr(worker, f"_{method}")(rows, out)
+    result = getattr(worker, f"_{method}")(rows, out, *more)
     if result is rows and not is_copy(rows, X):
         return X  # It was written to, be it by way of a view.
     return beside(result, X) if type(result) is np.ndarray else result

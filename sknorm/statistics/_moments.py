@@ -110,30 +110,8 @@ class Moments:
             don't fit.
         """
         X = X if issparse(X) else np.asarray(X)
-        if X.ndim != 2 or X.dtype.kind not in "biuf":
-            raise ValueError(
-                "Moments needs a table of real numbers with rows and columns. Got an "
-                f"array of shape {X.shape!r} and dtype {X.dtype!s}."
-            )
-        weight = None
-        if sample_weight is not None:
-            weight = np.asarray(sample_weight, dtype=np.float64)
-            if weight.shape != X.shape[:1]:
-                raise ValueError(
-                    f"sample_weight must have one weight for each of the {X.shape[0]} "
-                    f"rows. Got an array of shape {weight.shape!r}."
-                )
-            if not (np.isfinite(weight).all() and (weight >= 0).all()):
-                raise ValueError(
-                    "sample_weight must hold finite numbers that are not negative."
-                )
-        columns = column_moments(X, weight)
-        infinite = np.flatnonzero(columns.infinite)
-        if len(infinite):
-            raise ValueError(
-                f"Moments needs finite values, but the columns {infinite.tolist()!r} "
-                "hold an infinite one."
-            )
+        columns = column_moments(X, check_table("Moments", X, sample_weight))
+        refuse_infinite("Moments", columns.infinite)
         return cls(columns)
 
     @property
@@ -295,3 +273,56 @@ class Moments:
         bound = _ROUNDING_UNITS * np.finfo(np.float64).eps * np.abs(self.mean)
         with np.errstate(invalid="ignore"):
             return self.columns.std <= bound
+
+
+def check_table(owner: str, X: Any, sample_weight: Any) -> np.ndarray | None:
+    """Refuse what is no table of real numbers, and return the weights as float64.
+
+    Parameters
+    ----------
+    owner : str
+        Name of the summary, for messages.
+    X : ndarray or sparse matrix
+        Should be of shape (n_samples, n_features).
+    sample_weight : array-like or None
+        Should be of shape (n_samples,).
+
+    Returns
+    -------
+    ndarray of shape (n_samples,) or None
+    """
+    if X.ndim != 2 or X.dtype.kind not in "biuf":
+        raise ValueError(
+            f"{owner} needs a table of real numbers with rows and columns. Got an "
+            f"array of shape {X.shape!r} and dtype {X.dtype!s}."
+        )
+    if sample_weight is None:
+        return None
+    weight = np.asarray(sample_weight, dtype=np.float64)
+    if weight.shape != X.shape[:1]:
+        raise ValueError(
+            f"sample_weight must have one weight for each of the {X.shape[0]} "
+            f"rows. Got an array of shape {weight.shape!r}."
+        )
+    if not (np.isfinite(weight).all() and (weight >= 0).all()):
+        raise ValueError(
+            "sample_weight must hold finite numbers that are not negative."
+        )
+    return weight
+
+
+def refuse_infinite(owner: str, infinite: np.ndarray) -> None:
+    """Raise if a mask of columns says that one holds an infinite value.
+
+    Parameters
+    ----------
+    owner : str
+        Name of the summary, for the message.
+    infinite : ndarray of bool of shape (n_features,)
+        The mask.
+    """
+    if infinite.any():
+        raise ValueError(
+            f"{owner} needs finite values, but the columns "
+            f"{np.flatnonzero(infinite).tolist()!r} hold an infinite one."
+        )
