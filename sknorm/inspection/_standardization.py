@@ -268,7 +268,7 @@ class StandardizationDisplay:
                     )
                     _write_numbers(axes, part)
                 axes.set_title(
-                    self._title(panel, pair[1].name, panels),
+                    self._title(panel, pair[1].name),
                     loc="left",
                     fontsize=_TITLE,
                     fontweight="bold",
@@ -287,13 +287,12 @@ class StandardizationDisplay:
             )
         return panels
 
-    def _title(self, panel, column, panels):
+    def _title(self, panel, column):
         if panel == "qq":
             return "QQ plot"
         if panel == "before":
             return _shortened(column)
-        after = f"after {self.name}" if self.name else "after"
-        return _shortened(after if "before" in panels else f"{column} {after}")
+        return _shortened(f"after {self.name}" if self.name else "after")
 
 
 class _Style:
@@ -474,7 +473,7 @@ def _percent(share):
     return f"{100 * share:.2g} %" if share < 0.995 else f"{100 * share:.0f} %"
 
 
-def _shortened(name, length=34):
+def _shortened(name, length=30):
     return name if len(name) <= length else f"{name[: length - 1]}…"
 
 

@@ -134,8 +134,8 @@ class TestPicture:
         X = X.rename(columns={"age": "a" * 50})
         display = draw(Standardizer().fit(X), X, columns=1, name="s" * 50)
         assert [axes.get_title(loc="left") for axes in display.axes_[0, :2]] == [
-            "a" * 33 + "…",
-            "after " + "s" * 27 + "…",
+            "a" * 29 + "…",
+            "after " + "s" * 23 + "…",
         ]
 
     @pytest.mark.parametrize(
@@ -205,7 +205,8 @@ class TestWhatIsDrawn:
         assert display.before == [None, None]
         assert display.axes_.shape == (2, 2)
         titles = [axes.get_title(loc="left") for axes in display.axes_[0]]
-        assert titles == ["pca0 after Pipeline", "QQ plot"]
+        assert titles == ["after Pipeline", "QQ plot"]
+        assert display.axes_[0, 0].get_xlabel().startswith("pca0 (standard dev")
         assert [len(lines) for lines in display.lines_[0]] == [1, 2]
         assert [row["stage"] for row in display.statistics] == ["after", "after"]
         display.plot(panels=["before", "after"])
