@@ -104,3 +104,45 @@ def test_threads_keep_the_settings_of_the_caller():
         assert in_threads(divide, [1, 2, 3], 10_000_000) == [np.inf] * 3
     with np.errstate(divide="raise"), pytest.raises(FloatingPointError):
         in_threads(divide, [1, 2, 3], 10_000_000)
+
+
+def blas_threads():
+    """Return the limits of all libraries that multiply matrices."""
+    pools = threads._controller().info()
+    return {pool["num_threads"] for pool in pools if pool["user_api"] == "blas"}
+
+
+class TestMatrixProducts:
+    def test_each_thread_multiplies_alone_and_limits_come_back(self, monkeypatch):
+        monkeypatch.setattr(threads, "thread_count", lambda: 2)
+        with threadpool_limits(2, user_api="blas"):
+            within = in_threads(
+                lambda _: blas_threads(), range(4), 10**9, matrix_products=True
+            )
+            assert within == [{1}] * 4
+            assert blas_threads() == {2}
+            with pytest.raises(ZeroDivisionError):
+                in_threads(lambda _: 1 / 0, range(4), 10**9, matrix_products=True)
+            assert blas_threads() == {2}
+
+    def test_two_callers_at_once_leave_what_was_there(self, monkeypatch):
+        monkeypatch.setattr(threads, "thread_count", lambda: 2)
+
+        def call():
+            for _ in range(20):
+                in_threads(lambda p: p, range(4), 10**9, matrix_products=True)
+
+        with threadpool_limits(2, user_api="blas"):
+            callers = [threading.Thread(target=call) for _ in range(2)]
+            for caller in callers:
+                caller.start()
+            for caller in callers:
+                caller.join()
+            assert blas_threads() == {2}
+
+    def test_small_work_leaves_them_to_the_library(self):
+        with threadpool_limits(2, user_api="blas"):
+            within = in_threads(
+                lambda _: blas_threads(), range(4), 10, matrix_products=True
+            )
+            assert within == [{2}] * 4
