@@ -9,7 +9,6 @@ from typing import Any
 
 import array_api_compat
 import numpy as np
-from sklearn import get_config
 
 __all__ = [
     "beside",
@@ -58,11 +57,11 @@ def is_dispatched(X: Any) -> bool:
     bool
         False if scikit-learn is not configured for it: then it becomes NumPy's.
     """
-    return (
-        type(X) is not np.ndarray
-        and get_config()["array_api_dispatch"]
-        and is_foreign(X)
-    )
+    if type(X) is np.ndarray or not is_foreign(X):
+        return False
+    from sklearn import get_config  # It imports pandas, which kernels don't need.
+
+    return get_config()["array_api_dispatch"]
 
 
 def namespace(X: Any) -> Any:

@@ -1,5 +1,7 @@
 """Fixtures that every test may ask for."""
 
+import importlib
+
 import numpy as np
 import pytest
 import sklearn
@@ -44,7 +46,41 @@ def _devices():
     return found
 
 
+class Abroad:
+    """A library other than NumPy, on a device."""
+
+    def __init__(self, name, device, *, has_float64=True):
+        self.name = name
+        self.device = device
+        self.has_float64 = has_float64
+
+    def __str__(self):
+        return f"{self.name}-{self.device}"
+
+    def __call__(self, values):
+        """Return a NumPy array as one of the library, rounded if it has to be."""
+        library = importlib.import_module(self.name)
+        strict = self.name == "array_api_strict"
+        device = library.Device(self.device) if strict else self.device
+        if not self.has_float64 and values.dtype == np.float64:
+            values = values.astype(np.float32)
+        # Not the same memory, lest a test write into that of others.
+        return library.asarray(values, device=device, copy=True)
+
+
+def _abroad():
+    strict = [("CPU_DEVICE", True), ("device1", True), ("no_float64", False)]
+    torch = [(device, device != "mps") for device in _devices()]
+    return [
+        Abroad(name, device, has_float64=wide)
+        for name, devices in (("torch", torch), ("array_api_strict", strict))
+        for device, wide in devices
+    ]
+
+
 def pytest_generate_tests(metafunc):
-    """Run a test that asks for a device on each one the machine has."""
+    """Run a test on each device the machine has, or on each library beside NumPy."""
     if "device" in metafunc.fixturenames:
         metafunc.parametrize("device", _devices())
+    if "abroad" in metafunc.fixturenames:
+        metafunc.parametrize("abroad", _abroad(), ids=str)

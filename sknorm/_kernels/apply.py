@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 
+from sknorm._array_api import is_foreign
+from sknorm._kernels.array_api import array_kernels
 from sknorm._kernels.compiled import compiled_kernels
 from sknorm._kernels.threads import in_threads
 from sknorm._kernels.tiles import column_blocks, frozen, row_tiles
@@ -59,9 +61,10 @@ def scale_columns(
 
     Parameters
     ----------
-    X : ndarray or sparse matrix of shape (n_rows, n_features)
-        float32 or float64. Of a sparse one, CSR or CSC without duplicate entries, the
-        stored values are scaled, and ``center`` must be empty.
+    X : array or sparse matrix of shape (n_rows, n_features)
+        float32 or float64. Arrays of other libraries than NumPy stay on their device,
+        and so does what comes of them. Of a sparse one, CSR or CSC without duplicate
+        entries, the stored values are scaled, and ``center`` must be empty.
     center : tuple of ndarrays of shape (n_features,)
         What is subtracted, one part after the other: a mean that no single double
         holds comes as two, at most. Empty to subtract nothing.
@@ -81,6 +84,9 @@ def scale_columns(
     ndarray or sparse matrix of the shape and dtype of X
         Numbers too large for the dtype become infinite.
     """
+    if is_foreign(X):
+        kernel = array_kernels("apply").scale_columns
+        return kernel(X, center, scale, out, clip, on_infinite)
     return _apply(X, _Map(center, scale, clip, undo=False), out, on_infinite)
 
 
@@ -104,6 +110,9 @@ def unscale_columns(
     -------
     ndarray or sparse matrix of the shape and dtype of Z
     """
+    if is_foreign(Z):
+        kernel = array_kernels("apply").unscale_columns
+        return kernel(Z, center, scale, out, clip, on_infinite)
     return _apply(Z, _Map(center, scale, clip, undo=True), out, on_infinite)
 
 
@@ -343,7 +352,7 @@ def _apply_sparse(X: Any, how: _Map, out: Any, on_infinite: _Refuse | None) -> A
     """Apply a map to the values that a CSR or CSC table stores."""
     with _quiet():
         suspicious = on_infinite is not None and _may_be_infinite(X.data)
-    if suspicious:
+    if suspicious and on_infinite is not None:
         infinite = np.zeros(X.shape[1], dtype=bool)
         infinite[stored_columns(X, slice(None))[np.isinf(X.data)]] = True
         if infinite.any():

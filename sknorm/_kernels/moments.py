@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 
+from sknorm._array_api import is_foreign
+from sknorm._kernels.array_api import array_kernels
 from sknorm._kernels.compiled import compiled_kernels
 from sknorm._kernels.threads import in_threads
 from sknorm._kernels.tiles import column_blocks, frozen, row_tiles
@@ -157,8 +159,9 @@ def column_moments(X: np.ndarray, weight: np.ndarray | None = None) -> ColumnMom
 
     Parameters
     ----------
-    X : ndarray or sparse matrix of shape (n_rows, n_features)
-        Real numbers of any dtype and layout; NaN is a missing value.
+    X : array or sparse matrix of shape (n_rows, n_features)
+        Real numbers of any dtype and layout; NaN is a missing value. Arrays of other
+        libraries than NumPy stay on their device.
     weight : ndarray of shape (n_rows,), default=None
         Weights, at least 0. Rows of weight 0 are not looked at.
 
@@ -181,6 +184,8 @@ def column_moments(X: np.ndarray, weight: np.ndarray | None = None) -> ColumnMom
     if issparse(X):
         with _quiet():
             return _sparse_moments(X, weight)
+    if is_foreign(X):
+        return array_kernels("moments").column_moments(X, weight)
     X = np.asarray(X)  # Slices of a np.memmap are slow to make.
     n_rows, n_features = X.shape
     if not n_rows or not n_features:

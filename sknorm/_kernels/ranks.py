@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from sknorm._array_api import is_foreign, to_numpy
+from sknorm._kernels.array_api import array_kernels
 from sknorm._kernels.compiled import compiled_kernels
 from sknorm._kernels.sorting import as_counts, map_sorted
 from sknorm._kernels.threads import in_threads
 
 __all__ = [
     "ScoreTable",
+    "bridged",
+    "by_column",
     "infinite_columns",
     "interpolate_columns",
+    "is_constant",
     "learn_scores",
+    "normal_scores",
     "segment_sums",
+    "side_by_side",
 ]
 
 # Numbers from which on compiled code pays for loading it.
@@ -87,8 +95,9 @@ def learn_scores(
 
     Parameters
     ----------
-    X : ndarray of shape (n_rows, n_features)
-        float32 or float64, with NaN for missing values.
+    X : array of shape (n_rows, n_features)
+        float32 or float64, with NaN for missing values. Arrays of other libraries than
+        NumPy are sorted on their device, if there are no weights.
     weight : ndarray of shape (n_rows,) or None
         Weights of the rows. Those of a column that are below 1 on average are measured
         in units of their mean.
@@ -102,6 +111,10 @@ def learn_scores(
     -------
     ScoreTable
     """
+    if is_foreign(X):
+        if weight is None:
+            return array_kernels("ranks").learn_scores(X, n_quantiles, offset)
+        X = to_numpy(X)
     compiled = _compiled(X.size)
 
     def learn_group(
@@ -116,8 +129,8 @@ def learn_scores(
 
     groups = map_sorted(X, learn_group, weight)
     return ScoreTable(
-        _side_by_side([column for g in groups for column in g.quantiles.T]),
-        _side_by_side([column for g in groups for column in g.scores.T]),
+        side_by_side([column for g in groups for column in g.quantiles.T]),
+        side_by_side([column for g in groups for column in g.scores.T]),
         np.concatenate([g.count for g in groups]),
         np.concatenate([g.infinite for g in groups]),
     )
@@ -151,12 +164,14 @@ def interpolate_columns(
         True for a column of ``X`` with infinite values. If there is one, nothing has
         been written into an ``out`` that was given.
     """
+    if is_foreign(X):
+        return array_kernels("ranks").interpolate_columns(X, knots, values, out)
     X = np.asarray(X)
     if out is None:
         out = np.empty_like(X)
     elif (infinite := infinite_columns(X)).any():
         return out, infinite
-    tables = _by_column(knots, np.inf), _by_column(values, None)
+    tables = by_column(knots, np.inf), by_column(values, None)
     # Contiguous, as the compiled version asks for.
     last = knots[-1].copy()
     compiled = _compiled(X.size)
@@ -184,6 +199,8 @@ def infinite_columns(X: np.ndarray) -> np.ndarray:
     -------
     ndarray of bool of shape (n_features,)
     """
+    if is_foreign(X):
+        return array_kernels("blocks").infinite_columns(X)
 
     def look(rows: slice) -> np.ndarray:
         part = X[rows]
@@ -196,6 +213,22 @@ def infinite_columns(X: np.ndarray) -> np.ndarray:
 
     found = in_threads(look, _row_parts(X.shape, _TILE), X.size)
     return np.logical_or.reduce([np.zeros(X.shape[1], dtype=bool), *found])
+
+
+def is_constant(low: Any, high: Any) -> Any:
+    """Tell if a column holds one value only, up to rounding.
+
+    Parameters
+    ----------
+    low, high : float or ndarray
+        Its smallest and its largest value.
+
+    Returns
+    -------
+    bool or ndarray of bool
+    """
+    rounding = _ROUNDING_UNITS * _EPS * np.maximum(np.abs(low), np.abs(high))
+    return high - low <= rounding
 
 
 def segment_sums(
@@ -255,10 +288,22 @@ def _row_parts(shape: tuple[int, ...], numbers: int) -> list[slice]:
     return [slice(start, start + step) for start in range(0, n_rows, step)]
 
 
-def _side_by_side(
+def side_by_side(
     columns: list[np.ndarray], *, padding: float | None = None
 ) -> np.ndarray:
-    """Return columns as a table, the shorter ones padded, by their last number."""
+    """Return columns as a table, the shorter ones padded.
+
+    Parameters
+    ----------
+    columns : list of ndarrays of shape (n,)
+        Columns of any length but 0.
+    padding : float, default=None
+        What is put below; None for the last number of the column.
+
+    Returns
+    -------
+    ndarray of float64 of shape (n_rows, n_columns)
+    """
     table = np.empty((max(map(len, columns)), len(columns)))
     for j, column in enumerate(columns):
         table[: len(column), j] = column
@@ -266,8 +311,20 @@ def _side_by_side(
     return table
 
 
-def _by_column(table: np.ndarray, padding: float | None) -> np.ndarray:
-    """Return a table column by column, padded to a power of two beyond its length."""
+def by_column(table: np.ndarray, padding: float | None) -> np.ndarray:
+    """Return a table column by column, padded to a power of two beyond its length.
+
+    Parameters
+    ----------
+    table : ndarray of shape (n_knots, n_features)
+        The table.
+    padding : float or None
+        What it is padded with; None for the last number of the column.
+
+    Returns
+    -------
+    ndarray of shape (n_features, n_padded)
+    """
     n_knots, n_features = table.shape
     padded = np.empty((n_features, 1 << n_knots.bit_length()))
     padded[:, :n_knots] = table.T
@@ -324,8 +381,7 @@ def _learn_column(
     first, last = float(values[0]), float(values[-1])
     if np.isinf(first) or np.isinf(last):
         return replace(_one_knot(np.nan, count), infinite=True)
-    rounding = _ROUNDING_UNITS * _EPS * max(abs(first), abs(last))
-    if last - first <= rounding:
+    if is_constant(first, last):
         return _one_knot(first, count)
     ranks = _Ranks(count, None if weight is None else as_counts(weight[:count]))
     starts, ends, complete = _choose_knots(values, ranks, n_quantiles, offset)
@@ -412,7 +468,7 @@ def _evenly_scored(
     ends = values[[0, -1]]
     before = ranks.below(values.searchsorted(ends))
     through = ranks.below(values.searchsorted(ends, side="right"))
-    lowest, highest = _normal_scores(before, through, ranks.total, offset)
+    lowest, highest = normal_scores(before, through, ranks.total, offset)
     probability = ndtr(np.linspace(lowest, highest, n_quantiles))
     rank = probability * (ranks.total + 1.0 - 2.0 * offset) + offset
     at = ranks.at(rank - 0.5)
@@ -420,10 +476,24 @@ def _evenly_scored(
     return at
 
 
-def _normal_scores(
+def normal_scores(
     before: np.ndarray, through: np.ndarray, total: float | np.ndarray, offset: float
 ) -> np.ndarray:
-    """Return the scores of runs of ties, of their average ranks."""
+    """Return the scores of runs of ties, of their average ranks.
+
+    Parameters
+    ----------
+    before, through : ndarray
+        Weights of what is below each run, and of that and the run itself.
+    total : float or ndarray
+        Weight of the column.
+    offset : float
+        The plotting position.
+
+    Returns
+    -------
+    ndarray like before
+    """
     lower = (before + through) / 2 + (0.5 - offset)
     upper = ((total - through) + (total - before)) / 2 + (0.5 - offset)
     span = total + (1.0 - 2.0 * offset)
@@ -436,10 +506,10 @@ def _normal_scores(
 def _score_table(columns: list[_Column], offset: float) -> ScoreTable:
     count = np.array([column.count for column in columns], dtype=np.int64)
     infinite = np.array([column.infinite for column in columns])
-    quantiles = _side_by_side([column.knots for column in columns])
+    quantiles = side_by_side([column.knots for column in columns])
     scores = _column_scores(columns, offset)
     scores[:, (count == 0) | infinite] = np.nan
-    return ScoreTable(*_bridged(quantiles, scores), count, infinite)
+    return ScoreTable(*bridged(quantiles, scores), count, infinite)
 
 
 def _column_scores(columns: list[_Column], offset: float) -> np.ndarray:
@@ -448,14 +518,14 @@ def _column_scores(columns: list[_Column], offset: float) -> np.ndarray:
     A value a part t of the way from knot k to the next has the score z_k + t d_k.
     """
     total = np.array([column.through[-1] for column in columns])
-    before = _side_by_side([column.before for column in columns])
-    through = _side_by_side([column.through for column in columns])
-    mass = _side_by_side([column.mass for column in columns], padding=0.0)
+    before = side_by_side([column.before for column in columns])
+    through = side_by_side([column.through for column in columns])
+    mass = side_by_side([column.mass for column in columns], padding=0.0)
     first, second = (
-        _side_by_side([column.sums[i] for column in columns], padding=0.0)
+        side_by_side([column.sums[i] for column in columns], padding=0.0)
         for i in (0, 1)
     )
-    scores = _normal_scores(before, through, total, offset)
+    scores = normal_scores(before, through, total, offset)
     rise = np.zeros_like(scores)
     np.subtract(scores[1:], scores[:-1], out=rise[:-1])
     scores -= (mass * scores + first * rise).sum(axis=0) / total
@@ -466,10 +536,19 @@ def _column_scores(columns: list[_Column], offset: float) -> np.ndarray:
     return scores / std
 
 
-def _bridged(
-    quantiles: np.ndarray, scores: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Add a knot at 0 where neighbours are further apart than the largest double."""
+def bridged(quantiles: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Add a knot at 0 where neighbours are further apart than the largest double.
+
+    Parameters
+    ----------
+    quantiles, scores : ndarray of shape (n_knots, n_features)
+        A table.
+
+    Returns
+    -------
+    quantiles, scores : ndarray
+        The same, or one with more knots.
+    """
     with np.errstate(over="ignore"):
         wide = np.isinf(quantiles[1:] - quantiles[:-1])
     if not wide.any():
@@ -481,4 +560,4 @@ def _bridged(
         part = 1.0 / (1.0 - x[k + 1] / x[k])
         knots[j] = np.insert(x, k + 1, 0.0)
         values[j] = np.insert(z, k + 1, z[k] + part * (z[k + 1] - z[k]))
-    return _side_by_side(knots), _side_by_side(values)
+    return side_by_side(knots), side_by_side(values)

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from sklearn.utils import check_random_state
 
+from sknorm._array_api import take_rows
 from sknorm._kernels.ranks import infinite_columns, interpolate_columns, learn_scores
 from sknorm._validation import Interval, StrOptions
 from sknorm.preprocessing._base import BaseStandardizer
@@ -139,6 +140,8 @@ class QuantileStandardizer(BaseStandardizer):
         "copy": ["boolean"],
     }
 
+    _on_device: ClassVar[bool] = True
+
     def __init__(
         self,
         *,
@@ -178,17 +181,18 @@ class QuantileStandardizer(BaseStandardizer):
 
     def _draw(self, X, weight):
         """Return the rows to learn from: all, or as many as the subsample takes."""
-        counted = np.arange(len(X)) if weight is None else np.flatnonzero(weight)
+        n_rows = X.shape[0]
+        counted = np.arange(n_rows) if weight is None else np.flatnonzero(weight)
         if self.subsample is None or self.subsample >= len(counted):
             return X, weight
         # What isn't drawn is refused too, or a fit would depend on luck.
-        rows = X if len(counted) == len(X) else X[counted]
+        rows = X if len(counted) == n_rows else take_rows(X, counted)
         self._refuse_infinite(infinite_columns(rows))
         generator = check_random_state(self.random_state)
         drawn = counted[generator.permutation(len(counted))[: self.subsample]]
         # In the order of the rows, which is the faster one to gather.
         drawn.sort()
-        return X[drawn], None if weight is None else weight[drawn]
+        return take_rows(X, drawn), None if weight is None else weight[drawn]
 
     def _offset(self):
         return _PLOTTING_POSITIONS.get(self.plotting_position, self.plotting_position)

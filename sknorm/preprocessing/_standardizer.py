@@ -122,6 +122,8 @@ class Standardizer(SummaryStandardizer):
         "copy": ["boolean"],
     }
 
+    _on_device: ClassVar[bool] = True
+
     def __init__(
         self,
         *,
