@@ -8,15 +8,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sknorm.preprocessing._group import GroupStandardizer
     from sknorm.preprocessing._quantile import QuantileStandardizer
     from sknorm.preprocessing._standardizer import Standardizer
 
 __all__ = [
+    "GroupStandardizer",
     "QuantileStandardizer",
     "Standardizer",
 ]
 
 _HOMES = {
+    "GroupStandardizer": "_group",
     "QuantileStandardizer": "_quantile",
     "Standardizer": "_standardizer",
 }
