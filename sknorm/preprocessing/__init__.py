@@ -11,17 +11,20 @@ if TYPE_CHECKING:
     from sknorm.preprocessing._group import GroupStandardizer
     from sknorm.preprocessing._quantile import QuantileStandardizer
     from sknorm.preprocessing._standardizer import Standardizer
+    from sknorm.preprocessing._whitening import WhiteningStandardizer
 
 __all__ = [
     "GroupStandardizer",
     "QuantileStandardizer",
     "Standardizer",
+    "WhiteningStandardizer",
 ]
 
 _HOMES = {
     "GroupStandardizer": "_group",
     "QuantileStandardizer": "_quantile",
     "Standardizer": "_standardizer",
+    "WhiteningStandardizer": "_whitening",
 }
 
 

@@ -113,7 +113,7 @@ class BaseStandardizer(
             float32 if X is, else float64.
         """
         check_is_fitted(self)
-        return carry_out(self, "inverse_transform", self._check(X, reset=False))
+        return carry_out(self, "inverse_transform", self._check_result(X))
 
     @abstractmethod
     def _fit(self, X, weight):
@@ -148,6 +148,10 @@ class BaseStandardizer(
             accept_sparse=self._accept_sparse,
             ensure_all_finite=False,
         )
+
+    def _check_result(self, X):
+        """Validate rows that were standardized."""
+        return self._check(X, reset=False)
 
     def _is_plain(self, X, reset):
         """Tell if there is nothing that validation could find or change.
