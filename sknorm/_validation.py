@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
 from sklearn.utils._param_validation import HasMethods, Hidden, Interval, StrOptions
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import (
     _check_sample_weight,
     _num_samples,
@@ -30,6 +31,7 @@ __all__ = [
     "_fit_context",
     "check_is_fitted",
     "check_sample_weight",
+    "output_container",
     "restore_on_failure",
     "validate_data",
 ]
@@ -83,6 +85,22 @@ def _weights_in_numpy(weight: Any) -> np.ndarray:
     if xp.isdtype(weight.dtype, "real floating") and weight.dtype not in dtypes:
         weight = xp.astype(weight, dtypes[0])  # NumPy lacks bfloat16.
     return to_numpy(weight)
+
+
+def output_container(estimator: BaseEstimator) -> str:
+    """Return what ``transform`` puts its result in, by ``set_output`` or by default.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        A transformer.
+
+    Returns
+    -------
+    str
+        "default", "pandas" or "polars".
+    """
+    return _get_output_config("transform", estimator)["dense"]
 
 
 @contextmanager

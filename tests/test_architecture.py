@@ -11,13 +11,14 @@ import sknorm
 
 PACKAGE = Path(sknorm.__file__).parent
 TESTS = Path(__file__).parent
-HEAVY = ["torch", "pandas", "numba", "matplotlib", "skorch"]
+HEAVY = ["torch", "pandas", "numba", "matplotlib", "skorch", "dask"]
 
 # A module imports from lower numbers only, and within its own family.
 LAYERS = {
     "sknorm": 0,
     "sknorm._validation": 1,
     "sknorm._array_api": 0,
+    "sknorm._dask": 0,
     "sknorm._registry": 0,
     "sknorm._device": 0,
     "sknorm.exceptions": 0,

@@ -19,6 +19,7 @@ from sknorm._array_api import (
     is_writeable,
     namespace,
 )
+from sknorm._dask import is_dask
 from sknorm._validation import (
     _fit_context,
     check_is_fitted,
@@ -26,7 +27,14 @@ from sknorm._validation import (
     restore_on_failure,
     validate_data,
 )
-from sknorm.preprocessing._home import Home, carry_out, rows_for, settle
+from sknorm.preprocessing._home import (
+    Home,
+    carry_out,
+    check_home,
+    rows_for,
+    settle,
+)
+from sknorm.preprocessing._lazy import LazyOutput, lazy_container, transform_rows
 
 __all__ = ["BaseStandardizer"]
 
@@ -37,13 +45,18 @@ _NAMED = 10
 
 
 class BaseStandardizer(
-    OneToOneFeatureMixin, TransformerMixin, BaseEstimator, metaclass=ABCMeta
+    LazyOutput,
+    OneToOneFeatureMixin,
+    TransformerMixin,
+    BaseEstimator,
+    metaclass=ABCMeta,
 ):
     """A transformer that learns a map of each column and can undo it.
 
     A family implements ``_fit``, ``_transform`` and ``_inverse_transform`` on arrays
     that are validated, except for infinite values: each finds those on the way, in a
-    pass over the data that it needs anyhow, and calls ``_refuse_infinite``.
+    pass over the data that it needs anyhow, and calls ``_refuse_infinite``. Of Dask
+    collections it gets the blocks, and learns from them in ``_fit_dask``.
     """
 
     # Formats of sparse matrices that a family takes; it is asked when it validates.
@@ -59,12 +72,13 @@ class BaseStandardizer(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like, Dask Array or DataFrame of shape (n_samples, n_features)
             Rows to learn from.
         y : None
             Ignored, there for pipelines.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows, at least 0.
+            Weights of the rows, at least 0. With Dask they may be a Dask Array or
+            Series, cut into blocks as X is.
 
         Returns
         -------
@@ -77,26 +91,55 @@ class BaseStandardizer(
             If X or the weights can't be used. An earlier fit is kept.
         """
         with restore_on_failure(self):
-            X = self._check(X, reset=True)
-            weight = check_sample_weight(sample_weight, X)
-            self._fit(rows_for(self, X), weight)
+            if is_dask(X):
+                self._fit_dask(X, sample_weight)
+            else:
+                X = self._check(X, reset=True)
+                weight = check_sample_weight(sample_weight, X)
+                self._fit(rows_for(self, X), weight)
             settle(self, X)
         return self
+
+    def fit_transform(self, X, y=None, **fit_params):
+        """Learn from rows and standardize them.
+
+        Parameters
+        ----------
+        X : array-like, Dask Array or DataFrame of shape (n_samples, n_features)
+            Rows.
+        y : None
+            Ignored, there for pipelines.
+        **fit_params : dict
+            What else ``fit`` takes.
+
+        Returns
+        -------
+        ndarray or Dask Array of shape (n_samples, n_features)
+            As ``transform`` returns it.
+        """
+        if is_dask(X):
+            return self.fit(X, y, **fit_params).transform(X)
+        return super().fit_transform(X, y, **fit_params)
 
     def transform(self, X):
         """Standardize rows.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like, Dask Array or DataFrame of shape (n_samples, n_features)
             Rows.
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features)
-            float32 if X is, else float64.
+        ndarray or Dask Array of shape (n_samples, n_features)
+            float32 if X is, else float64. Of a Dask collection nothing is computed
+            yet. After ``set_output(transform="pandas")`` it is a DataFrame, of Dask for
+            a Dask collection.
         """
         check_is_fitted(self)
+        if is_dask(X):
+            check_home(self, X, "transform")
+            return transform_rows(self, X, "_transform", lazy_container(self))
         return carry_out(self, "transform", self._check(X, reset=False))
 
     def inverse_transform(self, X):
@@ -104,15 +147,19 @@ class BaseStandardizer(
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : array-like, Dask Array or DataFrame of shape (n_samples, n_features)
             Standardized rows.
 
         Returns
         -------
-        ndarray of shape (n_samples, n_features)
-            float32 if X is, else float64.
+        ndarray or Dask Array of shape (n_samples, n_features)
+            float32 if X is, else float64. Of a Dask collection nothing is computed
+            yet.
         """
         check_is_fitted(self)
+        if is_dask(X):
+            check_home(self, X, "inverse_transform")
+            return transform_rows(self, X, "_inverse_transform")
         return carry_out(self, "inverse_transform", self._check_result(X))
 
     @abstractmethod
@@ -121,6 +168,10 @@ class BaseStandardizer(
 
         Fitted attributes are replaced and never edited, see ``restore_on_failure``.
         """
+
+    def _fit_dask(self, X, sample_weight):
+        """Learn from a Dask collection, of which nothing is validated."""
+        self._refuse_dask(X)
 
     @abstractmethod
     def _transform(self, X, out):
@@ -179,6 +230,14 @@ class BaseStandardizer(
             return None if self.copy or not is_writeable(X) else X
         values = X.data if issparse(X) else X
         return None if self.copy or not values.flags.writeable else X
+
+    def _refuse_dask(self, X):
+        """Raise for a Dask collection where nothing can be made of one."""
+        if is_dask(X):
+            raise TypeError(
+                f"{type(self).__name__} takes no Dask collections. Compute them, if "
+                "they fit in memory."
+            )
 
     def _refuse_infinite(self, infinite):
         """Raise if a mask of columns holds one with an infinite value."""

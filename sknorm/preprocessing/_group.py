@@ -364,6 +364,7 @@ class GroupStandardizer(SummaryStandardizer):
 
     def _separate(self, X, groups, *, reset):
         """Return the columns that are standardized, validated, and the labels."""
+        self._refuse_dask(X)
         if self.by is None:
             X = self._check(X, reset=reset)
             labels = None if groups is None else self._check_groups(groups, X)
@@ -402,6 +403,7 @@ class GroupStandardizer(SummaryStandardizer):
 
     def _check_result(self, X):
         """Validate rows that were standardized."""
+        self._refuse_dask(X)
         if self.by is None:
             return self._check(X, reset=False)
         X = self._check_numbers(X)

@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from sknorm._array_api import take_rows
 from sknorm._kernels.ranks import infinite_columns, interpolate_columns, learn_scores
 from sknorm._validation import Interval, StrOptions
-from sknorm.preprocessing._base import BaseStandardizer
+from sknorm.preprocessing._columns import ColumnStandardizer
 
 __all__ = ["QuantileStandardizer"]
 
@@ -25,7 +25,7 @@ _PLOTTING_POSITIONS = {
 }
 
 
-class QuantileStandardizer(BaseStandardizer):
+class QuantileStandardizer(ColumnStandardizer):
     r"""Bring each column to a normal distribution of mean 0 and standard deviation 1.
 
     Values are replaced by normal scores of their ranks, the rank-based inverse normal
@@ -157,9 +157,11 @@ class QuantileStandardizer(BaseStandardizer):
         self.random_state = random_state
         self.copy = copy
 
-    def _fit(self, X, weight):
+    def _study(self, X, weight):
         X, weight = self._draw(X, weight)
-        table = learn_scores(X, weight, self.n_quantiles, self._offset())
+        return learn_scores(X, weight, self.n_quantiles, self._offset())
+
+    def _adopt(self, table):
         self._refuse_infinite(table.infinite)
         self._warn_of_empty(table.count == 0)
         self.quantiles_ = table.quantiles

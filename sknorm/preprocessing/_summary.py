@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from sknorm._dask import is_dask
 from sknorm._validation import (
     _fit_context,
     check_is_fitted,
@@ -15,6 +16,7 @@ from sknorm._validation import (
 )
 from sknorm.preprocessing._base import BaseStandardizer
 from sknorm.preprocessing._home import home_of, rows_for, settle
+from sknorm.preprocessing._lazy import summarize_rows
 
 __all__ = ["SummaryStandardizer"]
 
@@ -36,8 +38,8 @@ class SummaryStandardizer(BaseStandardizer):
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Rows to learn from.
+        X : array-like, sparse matrix, Dask Array or DataFrame
+            Rows to learn from, of shape (n_samples, n_features).
         y : None
             Ignored, there for pipelines.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -55,9 +57,14 @@ class SummaryStandardizer(BaseStandardizer):
         """
         earlier = getattr(self, "statistics_", None)
         with restore_on_failure(self):
-            X = self._check(X, reset=earlier is None)
-            weight = check_sample_weight(sample_weight, X)
-            statistics = self._summarize(rows_for(self, X), weight)
+            if is_dask(X):
+                statistics = summarize_rows(
+                    self, X, sample_weight, reset=earlier is None
+                )
+            else:
+                X = self._check(X, reset=earlier is None)
+                weight = check_sample_weight(sample_weight, X)
+                statistics = self._summarize(rows_for(self, X), weight)
             if earlier is not None:
                 factor = 1 if self.forgetting is None else self.forgetting
                 statistics = earlier.forget(factor).merge(statistics)
@@ -124,6 +131,9 @@ class SummaryStandardizer(BaseStandardizer):
 
     def _fit(self, X, weight):
         self._learn_from(self._summarize(X, weight))
+
+    def _fit_dask(self, X, sample_weight):
+        self._learn_from(summarize_rows(self, X, sample_weight, reset=True))
 
     def _learn_from(self, statistics):
         self._learn(statistics)
