@@ -528,12 +528,19 @@ def _column_scores(columns: list[_Column], offset: float) -> np.ndarray:
     scores = normal_scores(before, through, total, offset)
     rise = np.zeros_like(scores)
     np.subtract(scores[1:], scores[:-1], out=rise[:-1])
-    scores -= (mass * scores + first * rise).sum(axis=0) / total
+    scores -= _column_sums(mass * scores + first * rise, columns) / total
     squares = mass * scores**2 + 2.0 * first * scores * rise + second * rise**2
-    std = np.sqrt(squares.sum(axis=0) / total)
+    std = np.sqrt(_column_sums(squares, columns) / total)
     # Of a constant column, or if weights are too far apart for a double to tell.
     std[std == 0] = 1.0
     return scores / std
+
+
+def _column_sums(table: np.ndarray, columns: list[_Column]) -> np.ndarray:
+    """Return sums without padding: the same bits whatever columns stand beside."""
+    return np.array(
+        [table[: len(column.knots), j].sum() for j, column in enumerate(columns)]
+    )
 
 
 def bridged(quantiles: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

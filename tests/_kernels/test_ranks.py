@@ -131,6 +131,15 @@ class TestColumns:
         np.testing.assert_array_equal(table.quantiles, [[1, 7], [2, 8], [3, 8]])
         assert table.scores[1, 1] == table.scores[2, 1] > 0
 
+    def test_they_do_not_depend_on_what_stands_beside(self, rng):
+        X = rng.normal(size=(100, 3))
+        X[:30, 1] = np.nan
+        together = learn_scores(X, None, 100, BLOM).scores
+        for j, n_knots in enumerate([100, 70, 100]):
+            alone = learn_scores(X[:, [j]], None, 100, BLOM).scores[:, 0]
+            assert len(alone) == n_knots
+            np.testing.assert_array_equal(together[:n_knots, j], alone)
+
     def test_without_values(self):
         X = np.array([[np.nan, 1.0], [np.nan, 2.0]])
         table = learn_scores(X, None, 10, BLOM)
