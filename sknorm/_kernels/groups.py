@@ -29,6 +29,7 @@ __all__ = [
     "group_moments",
     "label_moments",
     "merge_groups",
+    "merge_rows",
     "scale_groups",
 ]
 
@@ -150,7 +151,7 @@ def _block(
     def work(rows: slice) -> tuple[np.ndarray, ColumnMoments]:
         taken = order[rows]
         # In Fortran order it is the columns that lie in one piece.
-        tile = np.take(X.T, taken, axis=1).T if X.flags.f_contiguous else X[taken]
+        tile = _rows(X.T, taken, axis=1).T if X.flags.f_contiguous else _rows(X, taken)
         w = None if weight is None else weight[taken]
         if kernels is not None:
             return _compiled_moments(tile, codes[taken], w, kernels)
@@ -262,6 +263,30 @@ def merge_groups(
     return codes[alive], _take(arrays, alive)
 
 
+def merge_rows(stack: ColumnMoments) -> ColumnMoments:
+    """Merge the moments of all parts of the same rows.
+
+    Parameters
+    ----------
+    stack : ColumnMoments
+        Moments of one part or more, arrays of shape (n_parts, n_features).
+
+    Returns
+    -------
+    ColumnMoments
+        Arrays of shape (n_features,).
+    """
+    if stack.count.size > _WORTH_COMPILING:
+        kernels = compiled_kernels("moments")
+        if kernels is not None:
+            # The same tree, which needs less memory there.
+            arrays = [getattr(stack, field.name).copy() for field in fields(stack)]
+            kernels.merge_tree(*arrays)
+            return ColumnMoments(*(array[0].copy() for array in arrays))
+    _, merged = merge_groups(np.zeros(len(stack.count), dtype=np.int64), stack)
+    return each_field(lambda a: a[0], merged)
+
+
 def _take(arrays: list[np.ndarray], index: np.ndarray) -> ColumnMoments:
     return ColumnMoments(*(array[index] for array in arrays))
 
@@ -328,7 +353,7 @@ def _scale_block(
         tile = source[rows].astype(np.float64)
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             for ufunc, table in steps:
-                ufunc(tile, table[codes[rows]], out=tile)
+                ufunc(tile, _rows(table, codes[rows]), out=tile)
             target[rows] = tile
 
     in_threads(work, list(row_tiles(*source.shape)), source.size)
@@ -350,6 +375,14 @@ def _infinite_in(block: np.ndarray) -> np.ndarray:
         return np.isinf(tile).any(axis=0)
 
     return np.any(in_threads(look, list(row_tiles(*block.shape)), block.size), axis=0)
+
+
+def _rows(table: np.ndarray, index: np.ndarray, axis: int = 0) -> np.ndarray:
+    """Return rows of a table, or columns, by indices that are in range."""
+    if not table.flags.c_contiguous:
+        return table[index]  # Of which ``take`` would copy the whole.
+    # Any mode but the one that checks indices is twice as fast.
+    return np.take(table, index, axis=axis, mode="wrap")
 
 
 def _columns_at_once(X: np.ndarray) -> Iterator[slice]:

@@ -10,6 +10,8 @@ __all__ = ["as_labels", "factorize", "find_labels", "unite_labels"]
 
 # Kinds of dtype that NumPy sorts faster than Python can look up.
 _SORTABLE = "biufmM"
+# Whole numbers from a range of so many times their number are looked up.
+_DENSE = 4
 
 
 def as_labels(groups: Any) -> np.ndarray:
@@ -63,6 +65,10 @@ def factorize(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     if labels.dtype.kind == "O":
         return _factorize_objects(labels)
+    if labels.dtype.kind in "iu" and len(labels):
+        low, high = int(labels.min()), int(labels.max())
+        if high - low < _DENSE * len(labels):
+            return _factorize_dense(labels, low, high)
     missing = np.isnan(labels) if labels.dtype.kind in "fmM" else None
     if missing is None or not missing.any():
         found, codes = np.unique(labels, return_inverse=True)
@@ -70,6 +76,19 @@ def factorize(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     codes = np.full(len(labels), -1, dtype=np.int64)
     found, codes[~missing] = np.unique(labels[~missing], return_inverse=True)
     return found, codes
+
+
+def _factorize_dense(
+    labels: np.ndarray, low: int, high: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Look up whole numbers from a range, where that takes less than to sort them."""
+    # Narrow integers don't hold their differences.
+    wide = np.uint64 if labels.dtype.kind == "u" else np.int64
+    places = (labels.astype(wide, copy=False) - wide(low)).astype(np.int64)
+    seen = np.zeros(high - low + 1, dtype=bool)
+    seen[places] = True
+    found = (np.flatnonzero(seen).astype(wide) + wide(low)).astype(labels.dtype)
+    return found, (np.cumsum(seen) - 1)[places]
 
 
 def _factorize_objects(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -41,11 +41,13 @@ def add_rows(
         With no rows at all what the groups have themselves; in columns in which one
         has no values, what all rows have.
     """
+    there = groups.count > 0
+    if n_rows == 0 and there.all():
+        return groups
     weight = np.full(len(total.mean), min(n_rows, _ALL_ROWS))
     merged = merge(groups, replace(total, weight=weight))
     # Rows of no weight leave a group that has none without a spread.
-    std = np.where(groups.count > 0, merged.std, total.std)
-    return replace(merged, std=std)
+    return replace(merged, std=np.where(there, merged.std, total.std))
 
 
 def empirical_bayes(

@@ -7,7 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from sknorm._kernels.groups import each_field, label_moments, merge_groups
+from sknorm._kernels.groups import (
+    each_field,
+    label_moments,
+    merge_groups,
+    merge_rows,
+)
 from sknorm._kernels.labels import as_labels, factorize, find_labels, unite_labels
 from sknorm._kernels.moments import ColumnMoments, empty_moments, merge
 from sknorm.statistics._moments import Moments, check_table, refuse_infinite
@@ -180,8 +185,7 @@ class GroupedMoments:
         Moments
         """
         stack = each_field(lambda a, b: np.vstack([a, b]), self.columns, self.rest)
-        _, merged = merge_groups(np.zeros(self.n_groups + 1, dtype=np.int64), stack)
-        return Moments(each_field(lambda a: a[0], merged))
+        return Moments(merge_rows(stack))
 
     def update(
         self, X: Any, groups: Any = None, sample_weight: Any = None

@@ -9,6 +9,7 @@ from sknorm._kernels.groups import (
     group_moments,
     label_moments,
     merge_groups,
+    merge_rows,
     scale_groups,
 )
 from sknorm._kernels.moments import ColumnMoments, column_moments, merge
@@ -164,6 +165,23 @@ def test_merge_groups(rng, sizes):
             whole = part if whole is None else merge(whole, part)
         assert_same(each_field(lambda a, row=row: a[row], moments), whole, rtol=1e-13)
     np.testing.assert_array_equal(stack.mean, before)
+
+
+@pytest.mark.parametrize("n_parts", [1, 2, 7, 64])
+def test_merge_rows(rng, n_parts, monkeypatch):
+    X = rng.normal(size=(n_parts, 5, 3))
+    X[rng.random(X.shape) < 0.3] = np.nan
+    X[0, :, 1] = np.nan
+    stack = each_field(
+        lambda *arrays: np.array(arrays), *(column_moments(part) for part in X)
+    )
+    whole = column_moments(X.reshape(-1, 3))
+    for limit in (np.inf, 0):
+        monkeypatch.setattr(module, "_WORTH_COMPILING", limit)
+        merged = merge_rows(stack)
+        np.testing.assert_array_equal(merged.count, whole.count)
+        np.testing.assert_allclose(merged.mean, whole.mean, rtol=1e-12)
+        np.testing.assert_allclose(merged.std, whole.std, rtol=1e-12)
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

@@ -51,6 +51,27 @@ def test_factorize(groups, found, codes):
     assert numbers.dtype == np.int64
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array([127, -128, 5, 127], np.int8),
+        np.array([255, 0, 7], np.uint8),
+        np.array([2**64 - 1, 2**64 - 3], np.uint64),
+        np.array([-(2**63), -(2**63) + 2], np.int64),
+        np.array([-(2**63), 2**63 - 1], np.int64),
+        np.array([10**12, 3, 10**12]),
+    ],
+    ids=str,
+)
+def test_whole_numbers_at_the_ends_of_their_range(labels):
+    # Few of them are sorted, many looked up.
+    for repeats in (1, 300):
+        found, codes = factorize(np.repeat(labels, repeats))
+        np.testing.assert_array_equal(found, np.unique(labels))
+        assert found.dtype == labels.dtype
+        np.testing.assert_array_equal(found[codes], np.repeat(labels, repeats))
+
+
 def test_numbers_among_objects_are_numbers_again():
     labels, _ = factorize(as_labels([2, None, 1]))
     assert labels.dtype.kind == "i"
