@@ -84,3 +84,6 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("device", _devices())
     if "abroad" in metafunc.fixturenames:
         metafunc.parametrize("abroad", _abroad(), ids=str)
+    if "wide_abroad" in metafunc.fixturenames:
+        wide = [abroad for abroad in _abroad() if abroad.has_float64]
+        metafunc.parametrize("wide_abroad", wide, ids=str)

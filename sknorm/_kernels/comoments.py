@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sknorm._array_api import float_dtypes, is_foreign, to_numpy
 from sknorm._kernels.apply import scale_columns
+from sknorm._kernels.array_api import array_kernels
 from sknorm._kernels.moments import (
     ColumnMoments,
     column_moments,
@@ -21,7 +23,7 @@ from sknorm._kernels.moments import (
 from sknorm._kernels.moments import merge as merge_columns
 from sknorm._kernels.threads import in_threads
 
-__all__ = ["Comoments", "comoments", "empty_comoments", "merge"]
+__all__ = ["Comoments", "Table", "comoments", "empty_comoments", "merge"]
 
 # Numbers in a tile: 2 MiB of float64. A matrix product makes more of each than a sum
 # does, and wants longer tiles.
@@ -171,8 +173,9 @@ def comoments(
 
     Parameters
     ----------
-    X : ndarray of shape (n_rows, n_features)
-        Real numbers of any dtype and layout; NaN is a missing value.
+    X : array of shape (n_rows, n_features)
+        Real numbers of any dtype and layout; NaN is a missing value. Arrays of other
+        libraries than NumPy stay on their device, if it has doubles.
     weight : ndarray of shape (n_rows,), default=None
         Weights, at least 0. Rows of weight 0 are not looked at.
     higher : bool, default=False
@@ -191,13 +194,17 @@ def comoments(
     third pass adds up products of combinations that have about the same variance, which
     loses none: the root is as good as one from a QR decomposition of the whole table.
     """
-    X = np.asarray(X)  # Slices of a np.memmap are slow to make.
+    if not is_foreign(X):
+        X = np.asarray(X)  # Slices of a np.memmap are slow to make.
+    elif len(float_dtypes(X)) == 1:
+        X = to_numpy(X)
     n_features = X.shape[1]
     columns, present, weight = _complete_rows(X, weight)
     if columns.infinite.any() or not columns.count.any():
         return replace(_without_rows(present, higher), columns=columns)
-    table = _Table(X, weight, columns)
-    rows = np.count_nonzero(weight) if weight is not None else len(X)
+    kind = array_kernels("comoments").Table if is_foreign(X) else Table
+    table = kind(X, weight, columns)
+    rows = np.count_nonzero(weight) if weight is not None else X.shape[0]
     if rows <= _FEW * n_features and not higher:
         y = table.standardized(slice(None))
         return Comoments(columns, present, _unit_columns(_shortened(y)))
@@ -211,18 +218,29 @@ def _complete_rows(
     """Return moments of complete rows, which columns count, and weights of the rows."""
     columns = column_moments(X, weight)
     present = columns.count > 0
-    n_rows = len(X) if weight is None else np.count_nonzero(weight)
+    n_rows = X.shape[0] if weight is None else np.count_nonzero(weight)
     lacking = present & (columns.count < n_rows)
     if columns.infinite.any() or not lacking.any():
         return columns, present, weight
-    weight = np.ones(len(X)) if weight is None else weight.copy()
+    weight = np.ones(X.shape[0]) if weight is None else weight.copy()
     for j in np.flatnonzero(lacking):
-        weight[np.isnan(X[:, j])] = 0.0
+        weight[np.isnan(to_numpy(X[:, j]))] = 0.0
     return column_moments(X, weight), present, weight
 
 
-class _Table:
-    """Rows that are standardized as they are read."""
+class Table:
+    """Rows that are standardized as they are read.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_features)
+        Real numbers; rows of a weight over 0 have no missing value in a column that
+        counts.
+    weight : ndarray of shape (n_rows,) or None
+        Weights, at least 0.
+    columns : ColumnMoments
+        Moments of the columns.
+    """
 
     def __init__(
         self, X: np.ndarray, weight: np.ndarray | None, columns: ColumnMoments
@@ -230,7 +248,9 @@ class _Table:
         self.X = X
         # Their root, of numbers up to 1.
         self.weight = None if weight is None else np.sqrt(weight / weight.max())
-        self.total = len(X) if weight is None else float((weight / weight.max()).sum())
+        self.total = (
+            X.shape[0] if weight is None else float((weight / weight.max()).sum())
+        )
         self.varies = columns.std > 0
         self.scale = np.where(self.varies, columns.std, 1.0)
         mean, remainder = (
@@ -321,7 +341,7 @@ def _added_up(terms: list[np.ndarray]) -> np.ndarray:
     return terms[0]
 
 
-def _root(second: np.ndarray, table: _Table) -> np.ndarray:
+def _root(second: np.ndarray, table: Table) -> np.ndarray:
     """Return a root of the correlations, from products of the columns if these do."""
     varies = np.flatnonzero(table.varies)
     root = np.zeros((len(varies), len(second)))

@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from sknorm._array_api import is_foreign
 from sknorm._kernels.apply import scale_columns, unscale_columns
+from sknorm._kernels.array_api import array_kernels
 from sknorm._kernels.ranks import infinite_columns
 from sknorm._kernels.threads import in_threads
 
@@ -31,8 +33,8 @@ def mix_columns(
 
     Parameters
     ----------
-    X : ndarray of shape (n_rows, n_features)
-        float32 or float64.
+    X : array of shape (n_rows, n_features)
+        float32 or float64. Arrays of other libraries than NumPy stay on their device.
     center, scale : tuple of ndarrays, ndarray
         As for :func:`sknorm._kernels.apply.scale_columns`.
     matrix : ndarray of shape (n_outputs, n_features)
@@ -50,6 +52,9 @@ def mix_columns(
     ndarray of shape (n_rows, n_outputs)
         Of the dtype and layout of X.
     """
+    if is_foreign(X):
+        kernel = array_kernels("mixing").mix_columns
+        return kernel(X, center, scale, matrix, depends, out, on_infinite)
 
     def mix(x: np.ndarray, target: np.ndarray) -> bool:
         y = scale_columns(x, center, scale, np.empty(x.shape))
@@ -81,6 +86,9 @@ def unmix_columns(
     ndarray of shape (n_rows, n_features)
         Of the dtype and layout of Z.
     """
+    if is_foreign(Z):
+        kernel = array_kernels("mixing").unmix_columns
+        return kernel(Z, center, scale, matrix, depends, out, on_infinite)
 
     def unmix(z: np.ndarray, target: np.ndarray) -> bool:
         y = np.empty((len(z), len(matrix)))

@@ -189,6 +189,8 @@ class WhiteningStandardizer(SummaryStandardizer):
         "copy": ["boolean"],
     }
 
+    _on_device: ClassVar[bool] = True
+
     def __init__(
         self,
         *,
