@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sknorm.preprocessing._group import GroupStandardizer
+    from sknorm.preprocessing._power import PowerStandardizer
     from sknorm.preprocessing._quantile import QuantileStandardizer
     from sknorm.preprocessing._standardizer import Standardizer
     from sknorm.preprocessing._whitening import WhiteningStandardizer
 
 __all__ = [
     "GroupStandardizer",
+    "PowerStandardizer",
     "QuantileStandardizer",
     "Standardizer",
     "WhiteningStandardizer",
@@ -22,6 +24,7 @@ __all__ = [
 
 _HOMES = {
     "GroupStandardizer": "_group",
+    "PowerStandardizer": "_power",
     "QuantileStandardizer": "_quantile",
     "Standardizer": "_standardizer",
     "WhiteningStandardizer": "_whitening",
