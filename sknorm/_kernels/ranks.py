@@ -266,8 +266,9 @@ def segment_sums(
         weight = np.empty(0) if weight is None else weight
         compiled.segment_sums(values, weight, starts, knots, unit, sums)
         return sums
-    lengths = np.diff(starts, append=len(values))
-    width = np.diff(knots, append=knots[-1])
+    lengths = np.append(starts[1:], len(values)) - starts
+    width = np.ones(len(knots))
+    np.subtract(knots[1:], knots[:-1], out=width[:-1])
     # Halving may make subnormal neighbours equal.
     width[width == 0.0] = 1.0
     part = values * unit - np.repeat(knots, lengths)
@@ -442,10 +443,16 @@ def _choose_knots(
 ) -> tuple[np.ndarray, np.ndarray, bool]:
     """Return where runs of equal values start and end, and if these are all runs."""
     changes = values[1:] != values[:-1]
-    if np.count_nonzero(changes) < n_quantiles:
+    n_changes = np.count_nonzero(changes)
+    if n_changes < n_quantiles:
         starts = np.concatenate([[0], np.flatnonzero(changes) + 1])
         return starts, np.append(starts[1:], len(values)), True
-    chosen = values[_evenly_scored(values, ranks, n_quantiles, offset)]
+    at = _evenly_scored(values, ranks, n_quantiles, offset)
+    if ranks.weight is None and n_changes == len(changes):
+        # No ties, nor rows that stand for some.
+        starts = _distinct(at)
+        return starts, starts + 1, False
+    chosen = values[at]
     equal = chosen[1:] == chosen[:-1]
     inside = equal[1:] & equal[:-1]
     if inside.any():
@@ -456,9 +463,13 @@ def _choose_knots(
         after = values.searchsorted(runs, side="right")
         beside = np.concatenate([before, after]).clip(0, len(values) - 1)
         chosen = np.unique(np.concatenate([chosen, values[beside]]))
-    elif equal.any():
-        chosen = np.unique(chosen)
+    else:
+        chosen = _distinct(chosen)
     return values.searchsorted(chosen), values.searchsorted(chosen, "right"), False
+
+
+def _distinct(ascending: np.ndarray) -> np.ndarray:
+    return ascending[np.append(True, ascending[1:] != ascending[:-1])]
 
 
 def _evenly_scored(

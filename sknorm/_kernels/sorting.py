@@ -10,16 +10,20 @@ import numpy as np
 from sknorm._kernels.compiled import compiled_kernels
 from sknorm._kernels.threads import in_threads, thread_count
 
-__all__ = ["as_counts", "map_sorted"]
+__all__ = ["as_counts", "by_column", "column_groups", "map_sorted", "sort_rows"]
 
 _Result = TypeVar("_Result")
 
 # Neighbouring columns share cache lines; more of them only make the copies larger.
 _WIDTH = 8
+# Rows whose part of a few columns stays in cache.
+_TILE = 4_096
 # Share of the columns that may be copied at any time, over all threads.
 _COPIED = 0.25
-# Values, their order, and both of them sorted.
-_COPIES_WITH_WEIGHTS = 4
+# Values and weights, and of a thread's own one row of each to work in.
+_COPIES_WITH_WEIGHTS = 2
+# A number takes so many times longer than in a plain pass over memory.
+_EFFORT = 16
 # Compiled code is loaded for tables of more numbers than this, and sorts columns of
 # more rows than that.
 _WORTH_COMPILING = 500_000
@@ -55,20 +59,20 @@ def map_sorted(
         counted = np.flatnonzero(weight > 0)
         weight = weight[counted]
 
-    def sort_group(columns: slice) -> _Result:
+    def sorted_group(columns: slice) -> tuple[np.ndarray, np.ndarray | None]:
         block = X[:, columns] if counted is None else X[counted, columns]
-        values = np.ascontiguousarray(block.T)
-        if weight is None:
-            # Of one group of Fortran order this is the caller's own memory.
-            if np.shares_memory(values, X):
-                values = values.copy()
-            _sort(values, X.size)
-            return work(columns, values, None)
-        order = np.argsort(values, axis=1, kind="stable")
-        return work(columns, np.take_along_axis(values, order, axis=1), weight[order])
+        values = by_column(block)
+        weights = None if weight is None else np.tile(weight, (len(values), 1))
+        sort_rows(values, weights, is_large=X.size > _WORTH_COMPILING)
+        return values, weights
 
-    groups = _groups(X.shape[1], 1 if weight is None else _COPIES_WITH_WEIGHTS)
-    return in_threads(sort_group, groups, X.size)
+    groups = column_groups(X.shape, 1 if weight is None else _COPIES_WITH_WEIGHTS)
+    if X.size > _WORTH_COMPILING:
+        return in_threads(lambda g: work(g, *sorted_group(g)), groups, X.size)
+    # Threads pay for the sorting of a small table already, but what comes after is
+    # microseconds' work between steps of the interpreter.
+    arrays = in_threads(sorted_group, groups, _EFFORT * X.size)
+    return [work(g, *a) for g, a in zip(groups, arrays, strict=True)]
 
 
 def as_counts(weight: np.ndarray) -> np.ndarray:
@@ -95,26 +99,83 @@ def as_counts(weight: np.ndarray) -> np.ndarray:
     return share * (len(weight) / share.sum())
 
 
-def _groups(n_features: int, copies: int) -> list[slice]:
-    fitting = int(_COPIED * n_features / (copies * thread_count()))
-    width = max(1, min(_WIDTH, fitting))
+def sort_rows(
+    values: np.ndarray, weights: np.ndarray | None = None, *, is_large: bool
+) -> None:
+    """Sort the rows of a table in place, and weights beside their values.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_rows, n_values)
+        float32 or float64 in C order. NaN goes last.
+    weights : ndarray of float64 of shape (n_rows, n_values), default=None
+        Weights, in C order.
+    is_large : bool
+        Whether there is enough to sort in all to load compiled code.
+    """
+    compiled = None
+    if is_large and values.shape[1] > _WORTH_RADIX:
+        compiled = compiled_kernels("sorting")
+    if compiled is not None:
+        infinity = np.array(np.inf, values.dtype).view(f"u{values.itemsize}")
+        bits = values.view(infinity.dtype)
+        spare = np.empty_like(bits[0])
+        none = np.empty(0)
+        spare_weights = none if weights is None else np.empty_like(weights[0])
+        for j, row in enumerate(bits):
+            beside = none if weights is None else weights[j]
+            compiled.sort_bits(
+                row, beside, spare, spare_weights,
+                values.itemsize * 8, np.uint64(infinity),
+            )  # fmt: skip
+    elif weights is None:
+        values.sort(axis=1)
+    else:
+        for row, beside in zip(values, weights, strict=True):
+            order = row.argsort()
+            row[...], beside[...] = row[order], beside[order]
+
+
+def by_column(block: np.ndarray) -> np.ndarray:
+    """Return a copy of a few columns, each of them contiguous.
+
+    Parameters
+    ----------
+    block : ndarray of shape (n_rows, n_columns)
+        The columns, of any layout.
+
+    Returns
+    -------
+    ndarray of shape (n_columns, n_rows)
+    """
+    copy = np.empty(block.shape[::-1], dtype=block.dtype)
+    # NumPy goes over all rows for each column: a few rows stay in cache meanwhile.
+    for start in range(0, len(block), _TILE):
+        rows = slice(start, start + _TILE)
+        copy[:, rows] = block[rows].T
+    return copy
+
+
+def column_groups(shape: tuple[int, int], copies: int = 1) -> list[slice]:
+    """Cut the columns into groups that threads may copy.
+
+    Parameters
+    ----------
+    shape : tuple of two ints
+        Number of rows and of columns.
+    copies : int, default=1
+        How many arrays of the size of a group a thread needs.
+
+    Returns
+    -------
+    list of slice
+    """
+    n_rows, n_features = shape
+    width = _WIDTH
+    if n_rows * n_features > _WORTH_COMPILING:
+        width = max(1, int(_COPIED * n_features / (copies * thread_count())))
+    width = min(width, _WIDTH)
     return [
         slice(start, min(start + width, n_features))
         for start in range(0, n_features, width)
     ]
-
-
-def _sort(values: np.ndarray, size: int) -> None:
-    """Sort the rows of a C-ordered array in place, out of ``size`` numbers in all."""
-    compiled = None
-    if size > _WORTH_COMPILING and values.shape[1] > _WORTH_RADIX:
-        compiled = compiled_kernels("sorting")
-    if compiled is None:
-        values.sort(axis=1)
-        return
-    width = values.itemsize * 8
-    bits = values.view(f"u{values.itemsize}")
-    infinity = np.array(np.inf, values.dtype).view(bits.dtype)
-    spare = np.empty_like(bits[0])
-    for row in bits:
-        compiled.sort_bits(row, spare, width, np.uint64(infinity))

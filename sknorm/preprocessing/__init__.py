@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sknorm.preprocessing._group import GroupStandardizer
     from sknorm.preprocessing._power import PowerStandardizer
     from sknorm.preprocessing._quantile import QuantileStandardizer
+    from sknorm.preprocessing._robust import RobustStandardizer
     from sknorm.preprocessing._standardizer import Standardizer
     from sknorm.preprocessing._whitening import WhiteningStandardizer
 
@@ -18,6 +19,7 @@ __all__ = [
     "GroupStandardizer",
     "PowerStandardizer",
     "QuantileStandardizer",
+    "RobustStandardizer",
     "Standardizer",
     "WhiteningStandardizer",
 ]
@@ -26,6 +28,7 @@ _HOMES = {
     "GroupStandardizer": "_group",
     "PowerStandardizer": "_power",
     "QuantileStandardizer": "_quantile",
+    "RobustStandardizer": "_robust",
     "Standardizer": "_standardizer",
     "WhiteningStandardizer": "_whitening",
 }

@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from sknorm._kernels import sorting
-from sknorm._kernels.sorting import map_sorted
+from sknorm._kernels.sorting import (
+    as_counts,
+    by_column,
+    column_groups,
+    map_sorted,
+    sort_rows,
+)
 from sknorm._kernels.threads import thread_count
 
 
@@ -79,11 +85,64 @@ def test_a_row_counts_once_for_each_of_its_weights(table, rng):
 
 @pytest.mark.parametrize("copies", [1, sorting._COPIES_WITH_WEIGHTS])
 @pytest.mark.parametrize("n_features", [1, 7, 50, 1000])
-def test_copies_stay_small(n_features, copies):
-    groups = sorting._groups(n_features, copies)
+def test_copies_of_a_large_table_stay_small(n_features, copies):
+    groups = column_groups((1_000_000, n_features), copies)
+    assert [j for g in groups for j in range(g.start, g.stop)] == list(
+        range(n_features)
+    )
     at_once = max(g.stop - g.start for g in groups) * copies * thread_count()
     least = copies * thread_count()
     assert at_once <= max(sorting._COPIED * n_features, least)
+
+
+def test_small_tables_are_cut_by_lines_of_cache():
+    assert column_groups((100, 20)) == [slice(0, 8), slice(8, 16), slice(16, 20)]
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("n_rows", [1, 2 * sorting._TILE, 2 * sorting._TILE + 1])
+def test_by_column_copies(rng, order, n_rows):
+    X = np.array(rng.random((n_rows, 3)), order=order)
+    columns = by_column(X)
+    np.testing.assert_array_equal(columns, X.T)
+    assert columns.flags.c_contiguous
+    assert not np.shares_memory(columns, X)
+
+
+class TestAsCounts:
+    @pytest.mark.parametrize("weight", [[1.0, 1.0], [0.5, 2.0], [3.0, 1e300]])
+    def test_those_of_1_or_more_on_average_are_left(self, weight):
+        weight = np.array(weight)
+        assert as_counts(weight) is weight
+
+    def test_others_get_a_mean_of_1(self):
+        np.testing.assert_allclose(as_counts(np.array([0.1, 0.3])), [0.5, 1.5])
+
+    @pytest.mark.parametrize("unit", [1e-3, 1e-300, 5e-324])
+    def test_of_which_only_ratios_matter(self, unit):
+        counts = as_counts(unit * np.array([1.0, 2.0, 5.0]))
+        np.testing.assert_allclose(counts, [3 / 8, 6 / 8, 15 / 8], rtol=1e-15)
+
+    def test_their_sum_may_pass_the_largest_double(self):
+        counts = as_counts(np.array([1e308, 1e308, 5e307]))
+        assert np.isfinite(counts.sum())
+        np.testing.assert_array_equal(counts / counts[2], [2, 2, 1])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("is_large", [False, True])
+def test_rows_are_sorted_in_place(dtype, is_large, rng):
+    # Many ties, which keep all of their weights.
+    values = np.rint(5 * rng.normal(size=(3, 6_000))).astype(dtype)
+    values[:, ::50] = np.nan
+    weights = rng.integers(1, 9, values.shape).astype(np.float64)
+    before, beside = values.copy(), weights.copy()
+    sort_rows(values, weights, is_large=is_large)
+    np.testing.assert_array_equal(values, np.sort(before, axis=1))
+    for row, w, old, old_w in zip(values, weights, before, beside, strict=True):
+        for tie in np.unique(row[~np.isnan(row)]):
+            assert w[row == tie].sum() == old_w[old == tie].sum()
+        assert w[np.isnan(row)].sum() == old_w[np.isnan(old)].sum()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -99,6 +158,11 @@ def test_large_tables_are_sorted_by_compiled_code_alike(dtype, rng, monkeypatch)
     )
     values, _ = joined(map_sorted(X, collect))
     np.testing.assert_array_equal(values, np.sort(X, axis=0))
+    weight = rng.permutation(len(X)) + 1.0
+    values, weights = joined(map_sorted(X, collect, weight))
+    order = np.argsort(X, axis=0, kind="stable")
+    np.testing.assert_array_equal(values, np.take_along_axis(X, order, axis=0))
+    np.testing.assert_array_equal(weights, weight[order])
     assert set(calls) == {"sorting"}
 
 

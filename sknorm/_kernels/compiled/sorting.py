@@ -62,7 +62,7 @@ def _count(keys, low):
 
 
 @njit(**_inner)
-def _scatter(keys, out, shift, counts):
+def _scatter(keys, beside, out, beside_out, shift, counts):
     """Order keys by a digit, those that agree in it as they were."""
     mask = np.uint64(_CELLS - 1)
     start = 0
@@ -70,15 +70,23 @@ def _scatter(keys, out, shift, counts):
         count = counts[j]
         counts[j] = start
         start += count
-    for i in range(len(keys)):
-        key = keys[i]
-        j = (np.uint64(key) >> np.uint64(shift)) & mask
-        out[counts[j]] = key
-        counts[j] += 1
+    if len(beside):
+        for i in range(len(keys)):
+            key = keys[i]
+            j = (np.uint64(key) >> np.uint64(shift)) & mask
+            out[counts[j]] = key
+            beside_out[counts[j]] = beside[i]
+            counts[j] += 1
+    else:
+        for i in range(len(keys)):
+            key = keys[i]
+            j = (np.uint64(key) >> np.uint64(shift)) & mask
+            out[counts[j]] = key
+            counts[j] += 1
 
 
 @njit(**_inner)
-def _finish(keys, low):
+def _finish(keys, beside, low):
     """Sort the runs that agree in all bits from ``low`` on, if all are short."""
     shift = np.uint64(low)
     start = 0
@@ -89,34 +97,44 @@ def _finish(keys, low):
             continue
         if i - start == _FEW:
             return False
+        own = beside[i] if len(beside) else 0.0
         k = i - 1
         while k >= start and keys[k] > key:
             keys[k + 1] = keys[k]
+            if len(beside):
+                beside[k + 1] = beside[k]
             k -= 1
         keys[k + 1] = key
+        if len(beside):
+            beside[k + 1] = own
     return True
 
 
 @njit(**_inner)
-def _radix(source, target, low, n_bits):
-    """Sort by the bits from ``low`` on, at most 33; return where the keys are now."""
+def _radix(source, beside, target, beside_target, low, n_bits):
+    """Sort by the bits from ``low`` on, at most 33; tell if source and target swap."""
     counts = _count(source, low)
+    swapped = False
     for p in range(_PASSES):
         if low + _DIGIT * p < n_bits:
-            _scatter(source, target, low + _DIGIT * p, counts[p])
+            _scatter(source, beside, target, beside_target, low + _DIGIT * p, counts[p])
             source, target = target, source
-    return source, target
+            beside, beside_target = beside_target, beside
+            swapped = not swapped
+    return swapped
 
 
 @njit(**_options)
-def sort_bits(bits, spare, width, infinity):
+def sort_bits(bits, beside, spare, spare_beside, width, infinity):
     """Sort floats that are given as their bits, in place, NaN last.
 
     Parameters
     ----------
     bits : ndarray of uint32 or uint64 of shape (n,)
         The floats, seen as unsigned numbers.
-    spare : ndarray like bits
+    beside : ndarray of float64 of shape (n,) or (0,)
+        What is moved along with them, if anything.
+    spare, spare_beside : ndarrays like these
         To work in.
     width : int
         Bits of a float.
@@ -125,14 +143,18 @@ def sort_bits(bits, spare, width, infinity):
     """
     n_bits = _to_keys(bits, width, infinity)
     low = max(0, n_bits - _DIGIT * _PASSES)
-    keys, other = _radix(bits, spare, low, n_bits)
-    if low > 0 and not _finish(keys, low):
+    keys, weights, other, others = bits, beside, spare, spare_beside
+    if _radix(keys, weights, other, others, low, n_bits):
+        keys, weights, other, others = other, others, keys, weights
+    if low > 0 and not _finish(keys, weights, low):
         # Too many agree: the bits below first.
-        keys, other = _radix(keys, other, 0, low)
-        keys, other = _radix(keys, other, low, n_bits)
+        for start, stop in ((0, low), (low, n_bits)):
+            if _radix(keys, weights, other, others, start, stop):
+                keys, weights, other, others = other, others, keys, weights
     one = np.uint64(1)
     top = one << np.uint64(width - 1)
     full = top | (top - one)
+    beside[:] = weights
     for i in range(len(bits)):
         key = np.uint64(keys[i])
         bits[i] = key ^ (top if key & top else full)

@@ -10,12 +10,14 @@ sort_bits = compiled_kernels("sorting").sort_bits
 EPS = 2.0**-52
 
 
-def radix_sorted(x):
-    x = np.array(x)
+def radix_sorted(x, beside=()):
+    """Return numbers sorted, and what stood beside them if anything did."""
+    x, beside = np.array(x), np.array(beside, dtype=np.float64)
     bits = x.view(f"u{x.itemsize}")
     infinity = np.array(np.inf, x.dtype).view(bits.dtype)
-    sort_bits(bits, np.empty_like(bits), 8 * x.itemsize, np.uint64(infinity))
-    return x
+    spare = np.empty_like(bits), np.empty_like(beside)
+    sort_bits(bits, beside, *spare, 8 * x.itemsize, np.uint64(infinity))
+    return (x, beside) if len(beside) else x
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -59,6 +61,11 @@ def test_every_kind_of_column(name, dtype, rng):
     with np.errstate(over="ignore"):
         x = columns(rng)[name].astype(dtype)
     np.testing.assert_array_equal(radix_sorted(x), np.sort(x))
+    at = np.arange(float(len(x)))
+    values, order = radix_sorted(x, at)
+    np.testing.assert_array_equal(values, np.sort(x))
+    np.testing.assert_array_equal(x[order.astype(int)], np.sort(x))
+    np.testing.assert_array_equal(np.sort(order), at)
 
 
 @settings(derandomize=True, deadline=None, max_examples=200)
