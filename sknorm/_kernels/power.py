@@ -25,6 +25,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sknorm._array_api import is_foreign
+from sknorm._kernels.array_api import array_kernels
 from sknorm._kernels.power_frame import Frame, plain_sides, standard_sides
 from sknorm._kernels.power_map import PowerMap, compiled_for, quiet
 from sknorm._kernels.power_moments import Table, gather
@@ -76,8 +78,9 @@ def fit_powers(
 
     Parameters
     ----------
-    X : ndarray of shape (n_rows, n_features)
-        float32 or float64, with NaN for missing values.
+    X : array of shape (n_rows, n_features)
+        float32 or float64, with NaN for missing values. Arrays of other libraries than
+        NumPy stay on their device, if it has doubles.
     weight : ndarray of shape (n_rows,) or None
         Weights of the rows. Those of weight 0 are not looked at.
     box_cox : bool
@@ -89,6 +92,9 @@ def fit_powers(
     -------
     PowerFit
     """
+    if is_foreign(X):
+        kernel = array_kernels("power").fit_powers
+        return kernel(X, weight, box_cox=box_cox, standardize=standardize)
     X = np.asarray(X)  # Slices of a np.memmap are slow to make.
     if weight is not None:
         weight = weight / weight.max()  # So that no sum of them is too large.

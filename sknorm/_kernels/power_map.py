@@ -9,6 +9,8 @@ from types import ModuleType
 
 import numpy as np
 
+from sknorm._array_api import is_foreign
+from sknorm._kernels.array_api import array_kernels
 from sknorm._kernels.compiled import compiled_kernels
 from sknorm._kernels.threads import in_threads
 from sknorm._kernels.tiles import column_blocks, frozen, row_tiles
@@ -95,8 +97,8 @@ def map_columns(
 
     Parameters
     ----------
-    X : ndarray of shape (n_rows, n_features)
-        float32 or float64.
+    X : array of shape (n_rows, n_features)
+        float32 or float64. Arrays of other libraries than NumPy stay on their device.
     mapped : PowerMap
         What is done.
     out : ndarray like X, default=None
@@ -110,6 +112,10 @@ def map_columns(
     ndarray of the shape and dtype of X
         NaN stays. Numbers too large for the dtype become infinite.
     """
+    if is_foreign(X):
+        return array_kernels("power_map").map_columns(
+            X, mapped, out, on_infinite=on_infinite, on_nonpositive=on_nonpositive
+        )
     return _apply(X, mapped, out, False, on_infinite, on_nonpositive)
 
 
@@ -132,6 +138,9 @@ def map_back(
     ndarray of the shape and dtype of Z
         Infinite, or 0 for Box-Cox, beyond what any value is mapped to.
     """
+    if is_foreign(Z):
+        kernel = array_kernels("power_map").map_back
+        return kernel(Z, mapped, out, on_infinite=on_infinite)
     return _apply(Z, mapped, out, True, on_infinite, None)
 
 

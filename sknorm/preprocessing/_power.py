@@ -115,6 +115,8 @@ class PowerStandardizer(ColumnStandardizer):
         "copy": ["boolean"],
     }
 
+    _on_device: ClassVar[bool] = True
+
     def __init__(self, method="yeo-johnson", *, standardize=True, copy=True):
         self.method = method
         self.standardize = standardize
