@@ -30,6 +30,17 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
             "mixed_types.png",
             ["income", "init=auto", "LogisticRegression", "Best network"],
         ),
+        (
+            "plot_standardizers.py",
+            ["--rows", "400"],
+            "standardizers.png",
+            [
+                "daily return before",
+                "QuantileStandardizer",
+                "Whitening, zca_cor            correlation 0.00",
+                "GroupStandardizer",
+            ],
+        ),
     ],
     ids=lambda value: value if str(value).endswith(".py") else "",
 )
@@ -68,4 +79,5 @@ def test_every_example_is_run_above():
         "plot_init_norm_search.py",
         "plot_house_prices.py",
         "plot_mixed_types.py",
+        "plot_standardizers.py",
     }
