@@ -12,6 +12,7 @@ import numpy as np
 
 __all__ = [
     "beside",
+    "detached",
     "float_dtypes",
     "is_dispatched",
     "is_foreign",
@@ -178,6 +179,23 @@ def beside(values: np.ndarray, X: Any) -> Any:
         with np.errstate(over="ignore", under="ignore"):
             values = values.astype(np.float32)
     return namespace(X).asarray(values, device=array_api_compat.device(X))
+
+
+def detached(X: Any) -> Any:
+    """Return an array that no gradients pass through.
+
+    Parameters
+    ----------
+    X : object
+        Anything.
+
+    Returns
+    -------
+    object
+        ``X`` itself unless it is a tensor that asks for gradients. What is written into
+        an array in place has none.
+    """
+    return X.detach() if getattr(X, "requires_grad", False) is True else X
 
 
 def take_rows(X: Any, index: np.ndarray) -> Any:

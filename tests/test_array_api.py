@@ -10,6 +10,7 @@ import torch
 
 from sknorm._array_api import (
     beside,
+    detached,
     float_dtypes,
     is_dispatched,
     is_foreign,
@@ -137,3 +138,11 @@ def test_take_rows(array):
     taken = take_rows(array, np.array([2, 0]))
     assert type(taken) is type(array)
     np.testing.assert_array_equal(to_numpy(taken), X[[2, 0]])
+
+
+def test_detached():
+    tensor = torch.ones(2).requires_grad_()
+    assert not detached(tensor).requires_grad
+    assert detached(tensor).data_ptr() == tensor.data_ptr()
+    for other in (X, FOREIGN[0], FOREIGN[1], None):
+        assert detached(other) is other

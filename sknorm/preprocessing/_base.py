@@ -13,6 +13,7 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 
 from sknorm._array_api import (
+    detached,
     float_dtypes,
     is_dispatched,
     is_foreign,
@@ -189,11 +190,9 @@ class BaseStandardizer(
         foreign = is_dispatched(X)
         if foreign and namespace(X).isdtype(X.dtype, "complex floating"):
             raise ValueError(f"Complex data not supported. Got the dtype {X.dtype}.")
-        if foreign and getattr(X, "requires_grad", False):
-            X = X.detach()  # Gradients end here: what is written in place has none.
         return validate_data(
             self,
-            X,
+            detached(X) if foreign else X,
             reset=reset,
             dtype=float_dtypes(X) if foreign else [np.float64, np.float32],
             accept_sparse=self._accept_sparse,

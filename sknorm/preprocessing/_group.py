@@ -11,6 +11,7 @@ from sklearn.utils import check_array
 
 from sknorm._array_api import (
     beside,
+    detached,
     float_dtypes,
     is_dispatched,
     is_foreign,
@@ -392,7 +393,7 @@ class GroupStandardizer(SummaryStandardizer):
 
     def _check_numbers(self, values):
         return check_array(
-            values,
+            detached(values),
             dtype=float_dtypes(values)
             if is_dispatched(values)
             else [np.float64, np.float32],

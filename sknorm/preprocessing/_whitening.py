@@ -10,7 +10,7 @@ from scipy.linalg import solve_triangular
 from sklearn.base import ClassNamePrefixFeaturesOutMixin
 from sklearn.utils.validation import check_array
 
-from sknorm._array_api import float_dtypes, is_dispatched
+from sknorm._array_api import detached, float_dtypes, is_dispatched
 from sknorm._kernels.comoments import comoments
 from sknorm._kernels.mixing import mix_columns, unmix_columns
 from sknorm._validation import Interval, StrOptions
@@ -226,7 +226,7 @@ class WhiteningStandardizer(SummaryStandardizer):
             return super()._check_result(X)
         # The columns aren't those of the input, neither by number nor by name.
         dtype = float_dtypes(X) if is_dispatched(X) else [np.float64, np.float32]
-        X = check_array(X, dtype=dtype, ensure_all_finite=False)
+        X = check_array(detached(X), dtype=dtype, ensure_all_finite=False)
         if X.shape[1] != self.n_components_:
             raise ValueError(
                 f"X has {X.shape[1]} columns, but {type(self).__name__} has "
