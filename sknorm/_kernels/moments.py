@@ -36,8 +36,9 @@ _SMALLEST_SQUARE, _LARGEST_SQUARE = 1e-280, 1e300
 _RUN = 64
 # Numbers below which a table isn't cut: tiles have a price of their own.
 _UNCUT = 262_144
-# Numbers in a row that are enough for NumPy not to lose time between rows.
-_WIDTH = 1_024
+# Numbers in a row that are enough for NumPy not to lose time between rows: for a
+# difference, and for a product with weights.
+_DIFFERENCES, _WIDTH = 5_000, 1_024
 # Rows from which to guess a mean.
 _SAMPLE = 64
 # Square of the distance, in variances, from which deviations may be measured.
@@ -450,7 +451,7 @@ def _subtract(values: np.ndarray, row: np.ndarray, out: np.ndarray) -> None:
         out[...] = values
         values = out
     n_rows, n_columns = values.shape
-    per_line = max(1, min(_WIDTH // n_columns, n_rows))
+    per_line = max(1, min(_DIFFERENCES // n_columns, n_rows))
     if per_line > 1 and values.flags.c_contiguous:
         # NumPy takes its time for every row. A few short ones, end to end, are one.
         stop = n_rows - n_rows % per_line
