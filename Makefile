@@ -10,8 +10,7 @@ WORKERS ?= auto
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 BIN := .venv/bin
 OLDEST := .venv-oldest/bin
-# Tests of one group, as those on a cluster, are left to one process.
-PYTEST := -m pytest -q -n $(WORKERS) --dist loadgroup
+PYTEST := -m pytest -q -n $(WORKERS)
 
 .PHONY: help demo test test-oldest lint format bench clean
 

@@ -199,6 +199,10 @@ class BaseStandardizer(
             ensure_all_finite=False,
         )
 
+    def _read(self, X, *, reset):
+        """Return validated rows, and what else the family needs to know of them."""
+        return (self._check(X, reset=reset),)
+
     def _check_result(self, X):
         """Validate rows that were standardized."""
         return self._check(X, reset=False)

@@ -18,6 +18,7 @@ from sknorm._array_api import (
     namespace,
     to_numpy,
 )
+from sknorm._dask import is_dask
 from sknorm._kernels.apply import scale_columns, unscale_columns
 from sknorm._kernels.groups import label_moments, scale_groups
 from sknorm._kernels.labels import as_labels
@@ -31,7 +32,8 @@ from sknorm._validation import (
     restore_on_failure,
     validate_data,
 )
-from sknorm.preprocessing._home import carry_out, rows_for, settle
+from sknorm.preprocessing._home import carry_out, check_home, rows_for, settle
+from sknorm.preprocessing._lazy import lazy_container, summarize_rows, transform_rows
 from sknorm.preprocessing._summary import SummaryStandardizer
 from sknorm.statistics import GroupedMoments, Moments
 
@@ -292,6 +294,8 @@ class GroupStandardizer(SummaryStandardizer):
             float32 if X is, else float64.
         """
         X, labels = self._learn_rows(X, sample_weight, groups, None)
+        if is_dask(X):
+            return self.transform(X)
         return carry_out(self, "transform", X, labels)
 
     def transform(self, X, groups=None):
@@ -310,6 +314,10 @@ class GroupStandardizer(SummaryStandardizer):
             float32 if X is, else float64.
         """
         check_is_fitted(self)
+        if is_dask(X):
+            self._refuse_beside_dask(groups)
+            check_home(self, X, "transform")
+            return transform_rows(self, X, "_transform", lazy_container(self))
         X, labels = self._separate(X, groups, reset=False)
         return carry_out(self, "transform", X, labels)
 
@@ -354,9 +362,14 @@ class GroupStandardizer(SummaryStandardizer):
     def _learn_rows(self, X, sample_weight, groups, earlier):
         """Learn from rows, with what is known already or None, and validate them."""
         with restore_on_failure(self):
-            X, labels = self._separate(X, groups, reset=earlier is None)
-            weight = check_sample_weight(sample_weight, X)
-            statistics = self._summarize(rows_for(self, X), weight, labels)
+            if is_dask(X):
+                self._refuse_beside_dask(groups)
+                labels, reset = None, earlier is None
+                statistics = summarize_rows(self, X, sample_weight, reset=reset)
+            else:
+                X, labels = self._separate(X, groups, reset=earlier is None)
+                weight = check_sample_weight(sample_weight, X)
+                statistics = self._summarize(rows_for(self, X), weight, labels)
             if earlier is not None:
                 statistics = earlier.merge(statistics)
             self._learn_from(statistics)
@@ -365,7 +378,6 @@ class GroupStandardizer(SummaryStandardizer):
 
     def _separate(self, X, groups, *, reset):
         """Return the columns that are standardized, validated, and the labels."""
-        self._refuse_dask(X)
         if self.by is None:
             X = self._check(X, reset=reset)
             labels = None if groups is None else self._check_groups(groups, X)
@@ -390,6 +402,16 @@ class GroupStandardizer(SummaryStandardizer):
         else:
             labels, values = X[:, at], X[:, kept]
         return self._check_numbers(values), as_labels(labels)
+
+    def _read(self, X, *, reset):
+        return self._separate(X, None, reset=reset)
+
+    def _refuse_beside_dask(self, groups):
+        if groups is not None:
+            raise ValueError(
+                "groups can't be given beside a Dask collection. Make the labels a "
+                "column of it, and name that in by."
+            )
 
     def _check_numbers(self, values):
         return check_array(

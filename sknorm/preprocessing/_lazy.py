@@ -78,7 +78,7 @@ def summarize_rows(estimator, X, sample_weight, *, reset):
     """
     from dask import delayed
 
-    _check_columns(estimator, X, functools.partial(estimator._check, reset=reset))
+    _check_columns(estimator, X, functools.partial(estimator._read, reset=reset))
     blocks = row_blocks(X)
     weights = weight_blocks(sample_weight, X, blocks)
     summarize = delayed(functools.partial(_summarize_block, _worker(estimator, X)))
@@ -110,8 +110,8 @@ def study_columns(estimator, X, sample_weight):
     """
     from dask import compute, delayed
 
-    table = _check_columns(
-        estimator, X, functools.partial(estimator._check, reset=True)
+    (table,) = _check_columns(
+        estimator, X, functools.partial(estimator._read, reset=True)
     )
     weights = weight_blocks(sample_weight, X, row_blocks(X))
     worker = _worker(estimator, X)
@@ -150,9 +150,9 @@ def transform_rows(estimator, X, method, container="default"):
     -------
     Dask Array or DataFrame
     """
-    table = _check_columns(estimator, X, _check_of(estimator, method))
+    table, *more = _check_columns(estimator, X, _reader(estimator, method))
     worker = _worker(estimator, X)
-    like = getattr(worker, method)(np.ones((1, table.shape[1]), table.dtype), None)[:0]
+    like = getattr(worker, method)(np.ones_like(table), None, *more)[:0]
     if container == "default":
         return map_rows(functools.partial(_map_block, worker, method, like), X, like)
     import dask.dataframe
@@ -177,18 +177,18 @@ def lazy_container(estimator):
     return container
 
 
-def _check_of(estimator, method):
+def _reader(estimator, method):
     """Return what validates the rows that a method gets."""
     if method == "_inverse_transform":
-        return estimator._check_result
-    return functools.partial(estimator._check, reset=False)
+        return lambda X: (estimator._check_result(X),)
+    return functools.partial(estimator._read, reset=False)
 
 
-def _check_columns(estimator, X, check):
-    """Validate names, number and types of columns, and return a table like theirs."""
+def _check_columns(estimator, X, read):
+    """Validate names, number and types of columns: return what is read of some rows."""
     table = stand_in(X)
     try:
-        return check(table)
+        return read(table)
     except (TypeError, ValueError) as error:
         if not is_frame(X) or table.ndim != 2:
             raise
@@ -222,7 +222,7 @@ def _draw_once(worker):
 def _refuse_nothing(estimator, X, sample_weight):
     """Raise for there is no row to learn from."""
     if sample_weight is None:
-        estimator._check(stand_in(X)[:0], reset=False)
+        estimator._read(stand_in(X)[:0], reset=False)
     raise ValueError(
         "Sample weights must contain at least one non-zero number, but all are zero, "
         "or there are no rows."
@@ -238,9 +238,8 @@ def _summarize_block(worker, block, weight):
     weight, counts = _check_block_weight(weight, block)
     if not counts:
         return None
-    return _unless_infinite(
-        worker._summarize, worker._check(block, reset=False), weight
-    )
+    X, *more = worker._read(block, reset=False)
+    return _unless_infinite(worker._summarize, X, weight, *more)
 
 
 def _check_block_weight(weight, block):
@@ -254,9 +253,9 @@ def _check_block_weight(weight, block):
     return check_sample_weight(weight, block), True
 
 
-def _unless_infinite(work, X, weight):
+def _unless_infinite(work, X, weight, *more):
     try:
-        return work(X, weight)
+        return work(X, weight, *more)
     except ValueError:
         infinite = np.isinf(X if weight is None else X[weight > 0]).any(axis=0)
         if infinite.any():
@@ -306,7 +305,8 @@ def _map_block(worker, method, like, block):
     if not len(block):
         return like
     # Never in place: a block may be another task's input too.
-    values = getattr(worker, method)(_check_of(worker, method)(block), None)
+    X, *more = _reader(worker, method)(block)
+    values = getattr(worker, method)(X, None, *more)
     if isinstance(like, np.ndarray):
         return values.astype(like.dtype, copy=False)
     return type(like)(values, index=block.index, columns=like.columns)

@@ -36,8 +36,6 @@ SUMMARIES = [
 ]
 FAMILIES = SUMMARIES + COLUMNS
 every_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda c: c.__name__)
-# A cluster takes seconds to start: whoever runs one of these tests runs them all.
-on_the_cluster = pytest.mark.xdist_group("dask-cluster")
 
 NAMES = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"]
 # Of each of two workers. What they import takes 200 MB of it.
@@ -62,7 +60,7 @@ def cluster():
             n_workers=2,
             threads_per_worker=1,
             processes=True,
-            dashboard_address=None,
+            dashboard_address=":0",
             memory_limit=MEMORY_LIMIT,
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
@@ -103,7 +101,7 @@ def tolerance(family):
 
 @every_family
 class TestFit:
-    @pytest.mark.parametrize("chunks", [(130, 4), (600, 3), (1, 10), (600, 10)])
+    @pytest.mark.parametrize("chunks", [(130, 4), (600, 3), (9, 10), (600, 10)])
     def test_an_array(self, family, data, chunks):
         assert_same(
             family().fit(chunked(data, chunks)), family().fit(data), tolerance(family)
@@ -148,18 +146,6 @@ class TestFit:
         for workers in (1, 4):
             with dask.config.set(scheduler="threads", num_workers=workers):
                 assert_same(family().fit(X), alone)
-
-    @on_the_cluster
-    def test_on_a_cluster(self, family, data, cluster):
-        X, weight = chunked(data), chunked(np.arange(600.0), 50)
-        with dask.config.set(scheduler="synchronous"):
-            alone = family().fit(X, sample_weight=weight)
-        with cluster.as_current():
-            scaler = family().fit(X, sample_weight=weight)
-            Z = scaler.transform(X).compute()
-        assert_same(scaler, alone)
-        memory = family().fit(data, sample_weight=np.arange(600.0))
-        np.testing.assert_allclose(Z, memory.transform(data), rtol=0, atol=1e-11)
 
 
 @every_family
@@ -448,9 +434,25 @@ class TestDraws:
         assert scaler.random_state is state
 
 
-@on_the_cluster
 class TestCluster:
+    def test_the_same_bits(self, cluster, data):
+        X, weight = chunked(data), chunked(np.arange(600.0), 50)
+        for family in FAMILIES:
+            with dask.config.set(scheduler="synchronous"):
+                alone = family().fit(X, sample_weight=weight)
+            with cluster.as_current():
+                scaler = family().fit(X, sample_weight=weight)
+                Z = scaler.transform(X).compute()
+            assert_same(scaler, alone)
+            memory = family().fit(data, sample_weight=np.arange(600.0))
+            np.testing.assert_allclose(Z, memory.transform(data), rtol=0, atol=1e-11)
+
     def test_more_than_fits_in_memory(self, cluster):
+        def peak_memory():
+            # The resource module counts in what the process was started from.
+            status = Path("/proc/self/status").read_text()
+            return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
+
         X = da.random.default_rng(0).random((2_000_000, 100), chunks=(5_000, 100))
         assert X.nbytes > 2 * 2 * MEMORY_LIMIT
         with cluster.as_current():
@@ -515,21 +517,57 @@ class TestComponents:
             scaler.inverse_transform(chunked(data))
 
 
-def test_groups_are_refused(data):
-    scaler = GroupStandardizer()
-    message = "GroupStandardizer takes no Dask collections. Compute them"
-    with pytest.raises(TypeError, match=message):
-        scaler.fit(chunked(data))
-    scaler.fit(data)
-    for method in (scaler.transform, scaler.inverse_transform, scaler.partial_fit):
-        with pytest.raises(TypeError, match=message):
-            method(chunked(data))
+class TestGroups:
+    """Labels of groups are a column of the collection."""
 
+    @pytest.fixture
+    def grouped(self, frame, rng):
+        return frame.assign(sensor=rng.choice(["x", "y", "z"], 600))
 
-def peak_memory():
-    # The resource module counts in what the process was started from.
-    status = Path("/proc/self/status").read_text()
-    return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])
+    def test_as_in_memory(self, grouped):
+        lazy = dd.from_pandas(grouped, npartitions=4)
+        scaler = GroupStandardizer(by="sensor")
+        Z = scaler.fit_transform(lazy)
+        memory = GroupStandardizer(by="sensor").fit(grouped)
+        assert_same(scaler, memory, 1e-12)
+        assert Z.shape[1] == 10
+        expected = memory.transform(grouped)
+        np.testing.assert_allclose(Z.compute(), expected, rtol=0, atol=1e-11)
+        scaler.set_output(transform="pandas")
+        assert list(scaler.transform(lazy).columns) == NAMES
+        assert list(scaler.transform(lazy).compute().columns) == NAMES
+
+    def test_of_an_array(self, data, rng):
+        data[:, 4] = rng.integers(0, 3, 600)
+        scaler = GroupStandardizer(by=4)
+        scaler.partial_fit(chunked(data[:300])).partial_fit(chunked(data[300:]))
+        memory = GroupStandardizer(by=4).fit(data)
+        assert_same(scaler, memory, 1e-12)
+        Z = scaler.transform(chunked(data)).compute()
+        np.testing.assert_allclose(Z, memory.transform(data), rtol=0, atol=1e-11)
+
+    def test_infinite_values(self, grouped):
+        grouped.loc[7, "b"] = np.inf
+        lazy = dd.from_pandas(grouped, npartitions=4)
+        with pytest.raises(ValueError, match="infinity in 1 column: 'b'"):
+            GroupStandardizer(by="sensor").fit(lazy)
+
+    def test_labels_apart_are_refused(self, data):
+        scaler = GroupStandardizer(shrinkage="none")
+        groups = np.arange(600) % 3
+        message = "groups can't be given beside a Dask collection"
+        for method in (scaler.fit, scaler.partial_fit, scaler.fit_transform):
+            with pytest.raises(ValueError, match=message):
+                method(chunked(data), groups=groups)
+        scaler.fit(data, groups=groups)
+        with pytest.raises(ValueError, match=message):
+            scaler.transform(chunked(data), groups=groups)
+        with pytest.raises(ValueError, match="knows 3 groups and must be told"):
+            scaler.transform(chunked(data))
+        with pytest.raises(
+            TypeError, match=r"takes no Dask collections\. Compute them"
+        ):
+            scaler.inverse_transform(chunked(data))
 
 
 def test_arrays_in_memory_do_not_load_dask():
