@@ -41,6 +41,7 @@ ABOUT_MANY = {
     "test_bad_input",
     "test_common",
     "test_contracts",
+    "test_devices",
     "test_docstrings",
     "test_examples",
     "test_interoperability",

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import sknorm._kernels.quantiles
 from sknorm._array_api import to_numpy
 from sknorm._kernels.array_api import blocks
 from sknorm._kernels.array_api.quantiles import describe_columns, sort_columns
@@ -73,3 +74,25 @@ def test_infinite_and_missing_values(abroad, infinite):
     assert second[0] == 0
     assert np.isnan(second[1:3]).all()
     assert second[3] == []
+
+
+@pytest.mark.parametrize("quantile_range", [(0.25, 0.75), None])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_numpys_kernel_calls_it_but_with_weights(abroad, rng, quantile_range, weighted):
+    values = np.stack(
+        [
+            rng.normal(size=200),
+            np.where(rng.random(200) < 0.8, 3.0, rng.normal(size=200)),
+            np.full(200, 0.1),
+            np.full(200, np.nan),
+        ],
+        axis=1,
+    )
+    X = abroad(values)
+    weight = rng.random(200) if weighted else None
+    kernel = sknorm._kernels.quantiles.order_statistics
+    found = kernel(X, weight, quantile_range)
+    expected = kernel(to_numpy(X), weight, quantile_range)
+    rtol = 1e-12 if abroad.has_float64 else 1e-6
+    for name, array in vars(expected).items():
+        np.testing.assert_allclose(getattr(found, name), array, rtol=rtol, atol=1e-12)
