@@ -442,7 +442,7 @@ def _sampled_edges(
     # Drawn: rows at equal distances may be all alike.
     rows = counted[np.random.default_rng(0).integers(0, len(counted), size)]
     rows.sort()
-    sample = np.ascontiguousarray(X[rows].T)
+    sample = np.ascontiguousarray(X[rows].T, dtype=np.float64)
     edges = np.full((len(sample), 2 * len(probabilities)), np.nan)
 
     def bracket(j: int) -> None:

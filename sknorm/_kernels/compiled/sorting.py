@@ -154,7 +154,9 @@ def sort_bits(bits, beside, spare, spare_beside, width, infinity):
     one = np.uint64(1)
     top = one << np.uint64(width - 1)
     full = top | (top - one)
-    beside[:] = weights
     for i in range(len(bits)):
         key = np.uint64(keys[i])
         bits[i] = key ^ (top if key & top else full)
+    # A loop: assigning a slice takes a second to compile.
+    for i in range(len(beside)):
+        beside[i] = weights[i]
