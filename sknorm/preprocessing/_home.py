@@ -80,9 +80,9 @@ def carry_out(estimator, method, X, *more):
     -------
     array or sparse matrix of shape (n_samples, n_features)
     """
-    check_home(estimator, X, method)
-    if estimator._home is None:
+    if estimator._home is None and not is_foreign(X):
         return getattr(estimator, f"_{method}")(X, estimator._target(X), *more)
+    check_home(estimator, X, method)
     worker = copy.copy(estimator)
     vars(worker).update(estimator._home.learned)
     rows = rows_for(estimator, X)
