@@ -12,6 +12,8 @@ from types import ModuleType
 
 import numpy as np
 
+from sknorm._array_api import is_foreign, to_numpy
+from sknorm._kernels.array_api import array_kernels
 from sknorm._kernels.compiled import compiled_kernels
 from sknorm._kernels.labels import factorize
 from sknorm._kernels.moments import (
@@ -87,8 +89,9 @@ def label_moments(
 
     Parameters
     ----------
-    X : ndarray of shape (n_rows, n_features)
-        Real numbers of any dtype and layout; NaN is a missing value.
+    X : array of shape (n_rows, n_features)
+        Real numbers of any dtype and layout; NaN is a missing value. Arrays of other
+        libraries than NumPy are brought to main memory, if rows have labels.
     labels : ndarray of shape (n_rows,) or None
         Labels of the rows; None if none has one.
     weight : ndarray of shape (n_rows,), default=None
@@ -106,6 +109,7 @@ def label_moments(
     if labels is None:
         rest = column_moments(X, weight)
         return np.empty(0), each_field(lambda a: a[None][:0], rest), rest
+    X = to_numpy(X)
     found, codes = factorize(labels)
     # Rows without a label are the last group.
     codes[codes < 0] = len(found)
@@ -305,8 +309,8 @@ def scale_groups(
 
     Parameters
     ----------
-    X : ndarray of shape (n_rows, n_features)
-        float32 or float64.
+    X : array of shape (n_rows, n_features)
+        float32 or float64. Arrays of other libraries than NumPy stay on their device.
     codes : ndarray of int of shape (n_rows,)
         Rows of ``center`` and ``scale``, from the end where they are negative.
     center : tuple of ndarrays of shape (n_groups, n_features)
@@ -326,6 +330,9 @@ def scale_groups(
     ndarray of the shape and dtype of X
         Computed in float64 and rounded once.
     """
+    if is_foreign(X):
+        kernel = array_kernels("groups").scale_groups
+        return kernel(X, codes, center, scale, out, undo=undo, on_infinite=on_infinite)
     X = np.asarray(X)
     if on_infinite is not None and (infinite := _infinite_columns(X)).any():
         on_infinite(infinite)

@@ -199,6 +199,8 @@ class GroupStandardizer(SummaryStandardizer):
         "copy": ["boolean"],
     }
 
+    _on_device: ClassVar[bool] = True
+
     def __init__(
         self,
         *,

@@ -10,7 +10,13 @@ import numpy as np
 from sknorm._array_api import beside, float_dtypes, namespace
 from sknorm._kernels.array_api.blocks import infinite_columns, map_blocks
 
-__all__ = ["clip_values", "scale_columns", "unclip_values", "unscale_columns"]
+__all__ = [
+    "center_parts",
+    "clip_values",
+    "scale_columns",
+    "unclip_values",
+    "unscale_columns",
+]
 
 # From this many bounds on the smooth clip is the bound itself, and squares are finite.
 _FAR = 1e9
@@ -39,7 +45,7 @@ def scale_columns(
     -------
     array like X
     """
-    parts = [beside(part, X) for part in _as_reals(center, X)]
+    parts = [beside(part, X) for part in center_parts(center, X)]
     divisor = None if scale is None else beside(np.asarray(scale, np.float64), X)
 
     def work(z: Any) -> Any:
@@ -71,7 +77,7 @@ def unscale_columns(
     -------
     array like Z
     """
-    parts = [beside(part, Z) for part in _as_reals(center, Z)]
+    parts = [beside(part, Z) for part in center_parts(center, Z)]
     factor = None if scale is None else beside(np.asarray(scale, np.float64), Z)
 
     def work(x: Any) -> Any:
@@ -137,8 +143,20 @@ def _apply(
     return map_blocks(work, X, out, X.shape[1])
 
 
-def _as_reals(center: tuple[np.ndarray, ...], X: Any) -> list[np.ndarray]:
-    """Return the parts of a center, cut in two where there are no doubles."""
+def center_parts(center: tuple[np.ndarray, ...], X: Any) -> list[np.ndarray]:
+    """Return the parts of a center, cut in two where there are no doubles.
+
+    Parameters
+    ----------
+    center : tuple of ndarrays
+        What is subtracted, one part after the other.
+    X : array
+        What it is subtracted from.
+
+    Returns
+    -------
+    list of ndarrays
+    """
     parts = [np.asarray(part, dtype=np.float64) for part in center]
     if len(float_dtypes(X)) > 1:
         return parts

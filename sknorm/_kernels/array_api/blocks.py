@@ -78,19 +78,24 @@ def _parts(length: int, width: int) -> Iterator[slice]:
         yield slice(start, min(start + step, length))
 
 
-def map_blocks(work: Callable[[Any], Any], X: Any, out: Any, width: int) -> Any:
+def map_blocks(
+    work: Callable[..., Any], X: Any, out: Any, width: int, *more: np.ndarray
+) -> Any:
     """Return what ``work`` makes of blocks of rows, one below the other.
 
     Parameters
     ----------
     work : callable
-        Is given a block as the widest floats that there are, and returns as many rows.
+        Is given a block as the widest floats that there are, with what there is more of
+        its rows, and returns as many.
     X : array of shape (n_rows, n_features)
         The rows.
     out : array of shape (n_rows, width) or None
         Where the result goes, which may be ``X`` itself.
     width : int
         Columns of the result.
+    *more : ndarrays of shape (n_rows,)
+        What else ``work`` is given of the rows of a block.
 
     Returns
     -------
@@ -100,7 +105,8 @@ def map_blocks(work: Callable[[Any], Any], X: Any, out: Any, width: int) -> Any:
     parts = list(row_parts((X.shape[0], max(X.shape[1], width))))
 
     def done(rows: slice) -> Any:
-        return xp.astype(work(as_reals(X[rows, :])), X.dtype, copy=False)
+        result = work(as_reals(X[rows, :]), *(each[rows] for each in more))
+        return xp.astype(result, X.dtype, copy=False)
 
     with quiet():
         if out is None and (len(parts) == 1 or not is_writeable(X)):

@@ -102,6 +102,14 @@ class TestMapBlocks:
         result = map_blocks(lambda block: block[:, :1], X, None, 1)
         assert to_numpy(result).ravel().tolist() == [0, 3, 6, 9, 12]
 
+    def test_with_more_of_each_row(self, abroad):
+        X = abroad(np.zeros((5, 3)))
+        number = np.arange(5.0)
+        result = map_blocks(
+            lambda block, part: block + abroad(part[:, np.newaxis]), X, None, 3, number
+        )
+        assert to_numpy(result)[:, 1].tolist() == [0, 1, 2, 3, 4]
+
     def test_what_can_not_be_written_to(self, abroad, monkeypatch):
         monkeypatch.setattr(blocks, "is_writeable", lambda X: False)
         values = np.arange(15.0).reshape(5, 3)
