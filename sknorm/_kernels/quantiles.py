@@ -40,8 +40,8 @@ _SAMPLED, _SAMPLE = 8, 16_384
 _MARGIN = 2.5
 # Numbers of a table, and rows, from which on compiled code pays for loading it.
 _WORTH_COMPILING, _MANY_ROWS = 500_000, 5_000
-# Numbers that a thread looks through at once.
-_PART = 1_000_000
+# Numbers that a thread looks through at once, with room for twice as many doubles.
+_PART = 400_000
 # A number takes so many times longer than in a plain pass over memory.
 _EFFORT = 8
 
@@ -376,7 +376,6 @@ def _compiled_columns(
         sums = np.zeros((n_features, 2, edges.shape[1]))
         totals = np.tile([0.0, 0.0, np.inf, -np.inf], (n_features, 1))
         inside = np.zeros(n_features, dtype=np.int64)
-        # Little of it is written to, and none of the rest is ever in memory.
         x, w = np.empty((2, n_features, n + 1))
         kernels.look_through(
             X[rows], weights[rows], origin, center is not None,

@@ -20,8 +20,8 @@ _WIDTH = 8
 _TILE = 4_096
 # Share of the columns that may be copied at any time, over all threads.
 _COPIED = 0.25
-# Values and weights, and of a thread's own one row of each to work in.
-_COPIES_WITH_WEIGHTS = 2
+# Of doubles: values, weights, and what is worked in.
+_COPIES_WITH_WEIGHTS = 3
 # A number takes so many times longer than in a plain pass over memory.
 _EFFORT = 16
 # Compiled code is loaded for tables of more numbers than this, and sorts columns of
@@ -66,7 +66,10 @@ def map_sorted(
         sort_rows(values, weights, is_large=X.size > _WORTH_COMPILING)
         return values, weights
 
-    groups = column_groups(X.shape, 1 if weight is None else _COPIES_WITH_WEIGHTS)
+    copies = 1
+    if weight is not None:
+        copies = _COPIES_WITH_WEIGHTS * (8 // X.itemsize)
+    groups = column_groups(X.shape, copies)
     if X.size > _WORTH_COMPILING:
         return in_threads(lambda g: work(g, *sorted_group(g)), groups, X.size)
     # Threads pay for the sorting of a small table already, but what comes after is
