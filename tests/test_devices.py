@@ -11,6 +11,7 @@ import scipy.sparse
 import torch
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
+from sklearn.utils import get_tags
 
 from sknorm import preprocessing
 from sknorm._array_api import to_numpy
@@ -75,6 +76,11 @@ def back(case, scaler, Z):
 
 def test_no_standardizer_is_left_out():
     assert {type(case).__name__ for case in CASES} == set(preprocessing.__all__)
+
+
+@each()
+def test_the_tag_says_so(case):
+    assert get_tags(case).array_api_support
 
 
 @each()
