@@ -32,6 +32,9 @@ def as_labels(groups: Any) -> np.ndarray:
         If it is not one label for each row.
     """
     labels = np.asarray(groups)
+    if labels.dtype.kind == "f" and _holds_integers(groups):
+        # Some are missing, so that NumPy takes doubles, which can't tell large ones.
+        labels = np.array(list(groups), dtype=object)
     if labels.ndim != 1:
         raise ValueError(
             "groups must hold one label for each row, in one dimension. Got an array "
@@ -41,6 +44,14 @@ def as_labels(groups: Any) -> np.ndarray:
         return labels
     # Of a list with numbers and strings NumPy makes strings.
     return np.array(groups if isinstance(groups, list) else labels, dtype=object)
+
+
+def _holds_integers(groups: Any) -> bool:
+    """Tell if it is a column of whole numbers, by what pandas or Polars say."""
+    dtype: Any = getattr(groups, "dtype", None)
+    if hasattr(dtype, "is_integer"):
+        return bool(dtype.is_integer())
+    return getattr(dtype, "kind", None) in ("i", "u")
 
 
 def factorize(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -72,6 +72,25 @@ def test_whole_numbers_at_the_ends_of_their_range(labels):
         np.testing.assert_array_equal(found[codes], np.repeat(labels, repeats))
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda values: pd.Series(values, dtype="Int64"),
+        lambda values: pd.Series(values, dtype="int64[pyarrow]"),
+        lambda values: pd.array(values, dtype="UInt64"),
+        pl.Series,
+    ],
+    ids=["pandas", "pandas with Arrow", "pandas array", "Polars"],
+)
+def test_large_whole_numbers_beside_a_missing_one(make):
+    # As doubles these two are one.
+    first, second = 2**60 + 1, 2**60 + 2
+    found, codes = factorize(as_labels(make([second, None, first])))
+    assert found.tolist() == [first, second]
+    assert found.dtype.kind in "iu"
+    assert codes.tolist() == [1, -1, 0]
+
+
 def test_numbers_among_objects_are_numbers_again():
     labels, _ = factorize(as_labels([2, None, 1]))
     assert labels.dtype.kind == "i"
