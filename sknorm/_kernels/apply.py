@@ -63,8 +63,8 @@ def scale_columns(
     ----------
     X : array or sparse matrix of shape (n_rows, n_features)
         float32 or float64. Arrays of other libraries than NumPy stay on their device,
-        and so does what comes of them. Of a sparse one, CSR or CSC without duplicate
-        entries, the stored values are scaled, and ``center`` must be empty.
+        and so does what comes of them. Of a sparse one, CSR or CSC, the stored values
+        are scaled, and ``center`` must be empty.
     center : tuple of ndarrays of shape (n_features,)
         What is subtracted, one part after the other: a mean that no single double
         holds comes as two, at most. Empty to subtract nothing.
@@ -357,6 +357,10 @@ def _apply_sparse(X: Any, how: _Map, out: Any, on_infinite: _Refuse | None) -> A
         infinite[stored_columns(X, slice(None))[np.isinf(X.data)]] = True
         if infinite.any():
             on_infinite(infinite)
+    if how.clip is not None and not X.has_canonical_format:
+        # Entries for one place are added up, which clipped ones must not be.
+        X = X.copy() if out is None else X
+        X.sum_duplicates()
     if out is None:
         parts = np.empty_like(X.data), X.indices.copy(), X.indptr.copy()
         out = type(X)(parts, shape=X.shape)

@@ -254,6 +254,20 @@ class TestSparse:
         assert scale_columns(table, (), np.arange(1.0, 8.0), table) is table
         np.testing.assert_allclose(table.toarray(), expected, rtol=1e-6)
 
+    @pytest.mark.parametrize("clip", [None, ("hard", 0.5), ("smooth", 0.5)])
+    def test_entries_for_the_same_place_add_up(self, table, clip):
+        scale = np.arange(1.0, 8.0)
+        expected = scale_columns(table, (), scale, clip=clip).toarray()
+        twice = 2 * table.indptr
+        data, indices = np.repeat(table.data / 2, 2), np.repeat(table.indices, 2)
+        halves = type(table)((data, indices, twice), shape=table.shape)
+        found = scale_columns(halves, (), scale, clip=clip)
+        np.testing.assert_allclose(found.toarray(), expected, rtol=1e-6)
+        assert halves.nnz == 2 * table.nnz
+        np.testing.assert_array_equal(halves.data, data)
+        assert scale_columns(halves, (), scale, halves, clip=clip) is halves
+        np.testing.assert_allclose(halves.toarray(), expected, rtol=1e-6)
+
     def test_infinite_values(self, table):
         scale_columns(table, (), None, on_infinite=pytest.fail)
         table = table.tolil()
