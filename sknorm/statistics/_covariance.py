@@ -13,7 +13,12 @@ from sknorm._kernels.comoments import (
     empty_comoments,
     merge,
 )
-from sknorm.statistics._moments import Moments, check_table, refuse_infinite
+from sknorm.statistics._moments import (
+    Moments,
+    check_mergeable,
+    check_table,
+    refuse_infinite,
+)
 
 __all__ = ["Covariance"]
 
@@ -204,15 +209,13 @@ class Covariance:
 
         Raises
         ------
+        TypeError
+            If ``other`` is a summary of another kind.
         ValueError
             If the number of columns differs, one of the two lacks third and fourth
             moments, or the weights add up to more than the largest double.
         """
-        if other.n_features != self.n_features:
-            raise ValueError(
-                f"Summaries of {self.n_features} and of {other.n_features} columns "
-                "can't be merged."
-            )
+        check_mergeable(self, other)
         if other.has_higher != self.has_higher:
             raise ValueError(
                 "A summary with third and fourth moments can't be merged with one "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,12 @@ from sknorm._kernels.groups import (
 )
 from sknorm._kernels.labels import as_labels, factorize, find_labels, unite_labels
 from sknorm._kernels.moments import ColumnMoments, empty_moments, merge
-from sknorm.statistics._moments import Moments, check_table, refuse_infinite
+from sknorm.statistics._moments import (
+    Moments,
+    check_mergeable,
+    check_table,
+    refuse_infinite,
+)
 
 __all__ = ["GroupedMoments"]
 
@@ -25,7 +31,7 @@ class GroupedMoments:
     """Count, mean and variance of each column in each group of rows.
 
     Make one with :meth:`from_array` or :meth:`empty`. ``summary[label]`` is the
-    :class:`Moments` of one group.
+    :class:`Moments` of one group, and iterating goes over the labels.
 
     Parameters
     ----------
@@ -156,6 +162,10 @@ class GroupedMoments:
             raise KeyError(label)
         return Moments(each_field(lambda a: a[place].copy(), self.columns))
 
+    def __iter__(self) -> Iterator[Any]:
+        """Iterate over the labels, as a mapping from them does."""
+        return iter(self.labels)
+
     def find(self, groups: Any) -> np.ndarray:
         """Return where labels stand in :attr:`labels`.
 
@@ -223,15 +233,13 @@ class GroupedMoments:
 
         Raises
         ------
+        TypeError
+            If ``other`` is a summary of another kind.
         ValueError
             If the number of columns differs, labels can't be compared, or the weights
             of a group add up to more than the largest double.
         """
-        if other.n_features != self.n_features:
-            raise ValueError(
-                f"Summaries of {self.n_features} and of {other.n_features} columns "
-                "can't be merged."
-            )
+        check_mergeable(self, other)
         labels = unite_labels(self.labels, other.labels)
         places = [find_labels(part.labels, labels) for part in (self, other)]
         order = np.argsort(codes := np.concatenate(places), kind="stable")

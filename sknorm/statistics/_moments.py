@@ -182,15 +182,13 @@ class Moments:
 
         Raises
         ------
+        TypeError
+            If ``other`` is a summary of another kind.
         ValueError
             If the number of columns differs, or the weights add up to more than the
             largest double.
         """
-        if other.n_features != self.n_features:
-            raise ValueError(
-                f"Summaries of {self.n_features} and of {other.n_features} columns "
-                "can't be merged."
-            )
+        check_mergeable(self, other)
         return Moments(merge(self.columns, other.columns))
 
     def forget(self, factor: float) -> Moments:
@@ -309,6 +307,28 @@ def check_table(owner: str, X: Any, sample_weight: Any) -> np.ndarray | None:
             "sample_weight must hold finite numbers that are not negative."
         )
     return weight
+
+
+def check_mergeable(ours: Any, theirs: Any) -> None:
+    """Refuse to merge summaries of different kinds or of other columns.
+
+    Parameters
+    ----------
+    ours : Moments, GroupedMoments or Covariance
+        A summary.
+    theirs : object
+        Should be one like it.
+    """
+    if not isinstance(theirs, type(ours)):
+        name = type(ours).__name__
+        raise TypeError(
+            f"{name} can be merged with {name} only. Got {type(theirs).__name__}."
+        )
+    if theirs.n_features != ours.n_features:
+        raise ValueError(
+            f"Summaries of {ours.n_features} and of {theirs.n_features} columns "
+            "can't be merged."
+        )
 
 
 def refuse_infinite(owner: str, infinite: np.ndarray) -> None:

@@ -161,6 +161,8 @@ class TestMerge:
         summary = Covariance.from_array(X)
         with pytest.raises(ValueError, match=r"of 4 and of 2 columns can't be merged"):
             summary.merge(Covariance.empty(2))
+        with pytest.raises(TypeError, match=r"with Covariance only\. Got Moments"):
+            summary.merge(summary.moments)
         with pytest.raises(ValueError, match="both with higher=True, or both without"):
             summary.merge(Covariance.from_array(X, higher=True))
         heavy = Covariance.from_array(X[:1], [1.7e308])

@@ -77,6 +77,12 @@ class TestKnownValues:
         with pytest.raises(KeyError, match=repr(label)):
             GroupedMoments.from_array(self.X, self.GROUPS)[label]
 
+    def test_labels_are_iterated_over(self):
+        summary = GroupedMoments.from_array(self.X, self.GROUPS)
+        assert list(summary) == summary.labels.tolist()
+        assert "b" in summary
+        assert "c" not in summary
+
     def test_find(self):
         summary = GroupedMoments.from_array(self.X, self.GROUPS)
         places = summary.find(["b", "z", None, "a", np.nan])
@@ -163,6 +169,11 @@ class TestMistakes:
         message = "Summaries of 2 and of 3 columns can't be merged."
         with pytest.raises(ValueError, match=message):
             GroupedMoments.empty(2).merge(GroupedMoments.empty(3))
+
+    def test_another_kind_of_summary(self):
+        message = "GroupedMoments can be merged with GroupedMoments only. Got Moments."
+        with pytest.raises(TypeError, match=message):
+            GroupedMoments.empty(2).merge(Moments.empty(2))
 
     def test_labels_of_another_kind(self):
         summary = GroupedMoments.from_array([[1.0]], ["a"])

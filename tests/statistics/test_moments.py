@@ -274,6 +274,11 @@ class TestMistakes:
         with pytest.raises(ValueError, match=message):
             Moments.empty(2).update(np.zeros((1, 3)))
 
+    def test_another_kind_of_summary(self):
+        message = "Moments can be merged with Moments only. Got ndarray."
+        with pytest.raises(TypeError, match=message):
+            Moments.empty(2).merge(np.zeros((1, 2)))
+
 
 def constructed(offset):
     """Return NIST's NumAcc2 to 4: a number, then 500 times two beside it."""
