@@ -36,6 +36,7 @@ LAYERS = {
 }
 # Tests that are about more than one module.
 ABOUT_MANY = {
+    "_kernels/conftest",
     "conftest",
     "test_architecture",
     "test_bad_input",

@@ -15,12 +15,9 @@ import numpy as np
 from sknorm._array_api import float_dtypes, is_foreign, to_numpy
 from sknorm._kernels.apply import scale_columns
 from sknorm._kernels.array_api import array_kernels
-from sknorm._kernels.moments import (
-    ColumnMoments,
-    column_moments,
-    empty_moments,
-)
-from sknorm._kernels.moments import merge as merge_columns
+from sknorm._kernels.merging import ColumnMoments, empty_moments
+from sknorm._kernels.merging import merge as merge_columns
+from sknorm._kernels.moments import column_moments
 from sknorm._kernels.threads import in_threads
 
 __all__ = ["Comoments", "Table", "comoments", "empty_comoments", "merge"]

@@ -16,13 +16,9 @@ from sknorm._array_api import is_foreign, to_numpy
 from sknorm._kernels.array_api import array_kernels
 from sknorm._kernels.compiled import compiled_kernels
 from sknorm._kernels.labels import factorize
-from sknorm._kernels.moments import (
-    ColumnMoments,
-    column_moments,
-    empty_moments,
-    merge,
-    segment_moments,
-)
+from sknorm._kernels.merging import ColumnMoments, empty_moments, merge
+from sknorm._kernels.moments import column_moments
+from sknorm._kernels.segments import segment_moments
 from sknorm._kernels.threads import in_threads
 from sknorm._kernels.tiles import column_blocks, row_tiles
 

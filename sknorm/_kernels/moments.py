@@ -1,16 +1,10 @@
-"""Mean and spread of columns in one pass over tiles.
-
-The statistics of a set of rows are kept as numbers that merge without cancellation:
-the mean as two doubles that are not added up, and the standard deviation instead of a
-sum of squares, which neither overflows nor underflows where the data don't.
-"""
+"""Mean and spread of columns in one pass over tiles."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
@@ -18,20 +12,23 @@ from scipy.sparse import issparse
 from sknorm._array_api import is_foreign
 from sknorm._kernels.array_api import array_kernels
 from sknorm._kernels.compiled import compiled_kernels
+from sknorm._kernels.merging import (
+    FIELDS,
+    LARGEST_SQUARE,
+    SMALLEST_SQUARE,
+    ColumnMoments,
+    empty_moments,
+    merge,
+    quiet,
+    rescaled,
+    two_sum,
+)
+from sknorm._kernels.segments import sparse_moments
 from sknorm._kernels.threads import in_threads
 from sknorm._kernels.tiles import column_blocks, frozen, row_tiles
 
-__all__ = [
-    "ColumnMoments",
-    "column_moments",
-    "empty_moments",
-    "merge",
-    "segment_moments",
-    "two_sum",
-]
+__all__ = ["column_moments"]
 
-# Outside these a sum of squares may have lost digits to overflow or underflow.
-_SMALLEST_SQUARE, _LARGEST_SQUARE = 1e-280, 1e300
 # Rows that are added up in a row; their sums are added pairwise.
 _RUN = 64
 # Numbers below which a table isn't cut: tiles have a price of their own.
@@ -53,106 +50,6 @@ _LARGE = 20_000_000
 _TALL, _BESIDE = 8_192, 8
 # Numbers that compiled code adds to sums of their own side by side, at most.
 _LINE = 512
-# Entries of a sparse table that are looked at together.
-_ENTRIES = 1_000_000
-# A difference of sums that is a smaller share of them has lost digits.
-_CANCELS = 0.1
-
-
-@dataclass(frozen=True)
-class ColumnMoments:
-    """Statistics of each column, read-only arrays of shape (..., n_features)."""
-
-    count: np.ndarray
-    """Number of values that are not NaN and have a weight over zero, int64."""
-    weight: np.ndarray
-    """Sum of their weights."""
-    mean: np.ndarray
-    """Weighted mean, NaN without values or with an infinite one."""
-    remainder: np.ndarray
-    """What rounding took off the mean: the two together have twice the digits."""
-    std: np.ndarray
-    """Root of the weighted mean of squared deviations from the mean."""
-
-    def __post_init__(self) -> None:
-        for name in _FIELDS:
-            getattr(self, name).setflags(write=False)
-
-    @property
-    def infinite(self) -> np.ndarray:
-        """Mask of the columns that hold an infinite value."""
-        # Nothing else makes the mean of a column with values not a number.
-        return np.isnan(self.mean) & (self.count > 0)
-
-
-_FIELDS = tuple(field.name for field in fields(ColumnMoments))
-
-
-def empty_moments(n_features: int) -> ColumnMoments:
-    """Return the moments of no rows at all."""
-    return ColumnMoments(
-        count=np.zeros(n_features, dtype=np.int64),
-        weight=np.zeros(n_features),
-        mean=np.full(n_features, np.nan),
-        remainder=np.full(n_features, np.nan),
-        std=np.full(n_features, np.nan),
-    )
-
-
-def merge(a: ColumnMoments, b: ColumnMoments) -> ColumnMoments:
-    """Return the moments of two sets of rows together (Chan, Golub & LeVeque).
-
-    Notes
-    -----
-    The mean is reached from the heavier side, the shorter way, so that its error is a
-    rounding of the step and not of the distance. Halves of the distance can't overflow.
-    """
-    if not (a.count.all() and b.count.all()):
-        a, b = _borrow(a, b), _borrow(b, a)
-    with _quiet():
-        weight = a.weight + b.weight
-        divisor = np.where(weight > 0, weight, 1.0)
-        share_a, share_b = a.weight / divisor, b.weight / divisor
-        half = (0.5 * b.mean - 0.5 * a.mean) + 0.5 * (b.remainder - a.remainder)
-        from_a = share_a >= share_b
-        step = np.where(from_a, 2.0 * share_b, -2.0 * share_a) * half
-        mean, remainder = two_sum(
-            np.where(from_a, a.mean, b.mean),
-            np.where(from_a, a.remainder, b.remainder) + step,
-        )
-        within = np.hypot(np.sqrt(share_a) * a.std, np.sqrt(share_b) * b.std)
-        between = 2.0 * np.sqrt(share_a * share_b) * half
-        std = np.hypot(within, between)
-    return ColumnMoments(a.count + b.count, weight, mean, remainder, std)
-
-
-def _borrow(a: ColumnMoments, b: ColumnMoments) -> ColumnMoments:
-    """Give columns that are empty in ``a`` what ``b`` has, so that nothing moves."""
-    empty = a.count == 0
-    return ColumnMoments(
-        count=a.count,
-        weight=a.weight,
-        mean=np.where(empty, b.mean, a.mean),
-        remainder=np.where(empty, b.remainder, a.remainder),
-        std=np.where(empty, b.std, a.std),
-    )
-
-
-def two_sum(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rounded sum and its rounding error, exactly (Knuth).
-
-    Parameters
-    ----------
-    a, b : ndarray
-        What is added.
-
-    Returns
-    -------
-    total, error : ndarray
-    """
-    total = a + b
-    b_seen = total - a
-    return total, (a - (total - b_seen)) + (b - b_seen)
 
 
 def column_moments(X: np.ndarray, weight: np.ndarray | None = None) -> ColumnMoments:
@@ -183,15 +80,15 @@ def column_moments(X: np.ndarray, weight: np.ndarray | None = None) -> ColumnMom
     the same up to rounding.
     """
     if issparse(X):
-        with _quiet():
-            return _sparse_moments(X, weight)
+        with quiet():
+            return sparse_moments(X, weight)
     if is_foreign(X):
         return array_kernels("moments").column_moments(X, weight)
     X = np.asarray(X)  # Slices of a np.memmap are slow to make.
     n_rows, n_features = X.shape
     if not n_rows or not n_features:
         return empty_moments(n_features)
-    with _quiet():
+    with quiet():
         kernels = compiled_kernels("moments") if _is_for_compiled(X) else None
         if kernels is not None:
             return _compiled_moments(X, weight, kernels)
@@ -290,15 +187,10 @@ def _part_moments(
         inside = slice(tile * step, (tile + 1) * step)
         x, w = block[inside, j], weight[inside]
         w, x = (w[w > 0], x[w > 0]) if len(w) else (np.ones(len(x)), x)
-        for array, value in zip(stack[2:], _rescaled(x, w), strict=True):
+        for array, value in zip(stack[2:], rescaled(x, w), strict=True):
             array[tile, j] = value
     kernels.merge_tree(*stack)
     return [array[0] for array in stack]
-
-
-def _quiet() -> np.errstate:
-    """Return a context for numbers that are looked at again if they overflow."""
-    return np.errstate(over="ignore", under="ignore", invalid="ignore")
 
 
 def _block_moments(block: np.ndarray, weight: np.ndarray | None) -> ColumnMoments:
@@ -324,12 +216,12 @@ def _zip(
 ) -> ColumnMoments:
     """Join the arrays of several moments, field by field."""
     return ColumnMoments(
-        *(join([getattr(part, name) for part in parts]) for name in _FIELDS)
+        *(join([getattr(part, name) for part in parts]) for name in FIELDS)
     )
 
 
 def _take(stack: ColumnMoments, index: int | slice) -> ColumnMoments:
-    return ColumnMoments(*(getattr(stack, name)[index] for name in _FIELDS))
+    return ColumnMoments(*(getattr(stack, name)[index] for name in FIELDS))
 
 
 def _merge_all(parts: list[ColumnMoments]) -> ColumnMoments:
@@ -385,17 +277,17 @@ def _tile_moments(
     divisor = sums.divisor()
     std = np.sqrt(np.maximum(squares, 0.0) / divisor)
     least = np.minimum(squares, squares / divisor)
-    if not (sums.count.all() and ((least > _SMALLEST_SQUARE) & _fits(least)).all()):
+    if not (sums.count.all() and ((least > SMALLEST_SQUARE) & _fits(least)).all()):
         std[sums.count == 0] = np.nan
         w = np.ones(len(tile)) if weight is None else weight
         for j in _suspects(tile, origin, least):
-            mean[j], remainder[j], std[j] = _rescaled(tile[:, j], w)
+            mean[j], remainder[j], std[j] = rescaled(tile[:, j], w)
     return ColumnMoments(sums.count, sums.total, mean, remainder, std)
 
 
 def _fits(squares: np.ndarray) -> np.ndarray:
     """Tell which squares can't have lost digits to overflow."""
-    return squares < _LARGEST_SQUARE
+    return squares < LARGEST_SQUARE
 
 
 @dataclass(frozen=True)
@@ -505,177 +397,11 @@ def _origin(tile: np.ndarray) -> np.ndarray:
 
 def _suspects(tile: np.ndarray, origin: np.ndarray, squares: np.ndarray) -> np.ndarray:
     """Return the columns whose squares left the range of doubles, by index."""
-    suspect = ~(squares < _LARGEST_SQUARE)
-    small = np.flatnonzero(squares < _SMALLEST_SQUARE)
+    suspect = ~(squares < LARGEST_SQUARE)
+    small = np.flatnonzero(squares < SMALLEST_SQUARE)
     if len(small):
         # Zero is the true sum of a constant column.
         values = tile[:, small]
         differs = (values != origin[small]) & ~np.isnan(values)
         suspect[small] = differs.any(axis=0)
     return np.flatnonzero(suspect)
-
-
-def _rescaled(column: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Return mean, remainder and std, computed in units of powers of two."""
-    present = ~np.isnan(column)
-    x, w = column[present].astype(np.float64), weight[present]
-    if np.isinf(x).any():  # C leaves their exponent open.
-        return np.full(3, np.nan)
-    # Magnitudes of at most 1/2, so that differences are at most 1.
-    unit = int(np.frexp(np.abs(x).max())[1]) + 1
-    x, w = np.ldexp(x, -unit), np.ldexp(w, -int(np.frexp(w.max())[1]))
-    origin = x[0]
-    x -= origin
-    total = w.sum()
-    offset = (w @ x) / total
-    x -= offset
-    left = w @ x
-    squares = max(w @ np.square(x) - left * (left / total), 0.0)
-    mean, remainder = two_sum(origin, offset + left / total)
-    return np.ldexp([mean, remainder, np.sqrt(squares / total)], unit)
-
-
-def _sparse_moments(X: Any, weight: np.ndarray | None) -> ColumnMoments:
-    """Compute the moments of a sparse table, without making it dense.
-
-    Notes
-    -----
-    Stored values are taken in parts, sorted by column, and merged. Then come the zeros
-    that aren't stored, as if they were rows of their own.
-    """
-    X = X if X.format in ("csr", "csc") else X.tocsr()
-    if not X.has_canonical_format:
-        X = X.copy()
-        X.sum_duplicates()
-    n_features = X.shape[1]
-    values = empty_moments(n_features)
-    # Of the entries of a column, NaN or not: how many, and the weight of their rows.
-    n_stored, stored = np.zeros(n_features, dtype=np.int64), np.zeros(n_features)
-    for columns, rows, x in _sparse_parts(X):
-        w = None if weight is None else weight[rows]
-        if w is not None and not w.all():
-            columns, x, w = columns[w > 0], x[w > 0], w[w > 0]
-        present, counts, sums = _segment_sums(columns, w)
-        n_stored[present] += counts
-        stored[present] += sums
-        kept = ~np.isnan(x)
-        w = None if w is None else w[kept]
-        part = segment_moments(columns[kept], x[kept], w, n_features)
-        values = merge(values, part)
-    n_rows = X.shape[0] if weight is None else np.count_nonzero(weight)
-    total = float(n_rows) if weight is None else weight.sum()
-    absent = total - stored
-    if weight is not None:
-        lost = (absent < _CANCELS * total) & (n_stored < n_rows)
-        absent = _sum_again(X, weight, absent, lost)
-    return merge(values, _zeros(n_rows - n_stored, absent))
-
-
-def _sparse_parts(X: Any) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield the columns in ascending order, rows and values of parts of the entries."""
-    if X.format == "csc":
-        for start in range(0, X.nnz, _ENTRIES):
-            part = slice(start, min(start + _ENTRIES, X.nnz))
-            entries = np.arange(part.start, part.stop)
-            columns = np.searchsorted(X.indptr, entries, side="right") - 1
-            yield columns, X.indices[part], X.data[part].astype(np.float64)
-        return
-    n_rows, start = X.shape[0], 0
-    while start < n_rows:
-        stop = np.searchsorted(X.indptr, X.indptr[start] + _ENTRIES, side="right") - 1
-        stop = min(max(int(stop), start + 1), n_rows)
-        part = X[start:stop].tocsc()
-        columns = np.repeat(np.arange(X.shape[1]), np.diff(part.indptr))
-        yield columns, part.indices + start, part.data.astype(np.float64)
-        start = stop
-
-
-def _segment_sums(
-    columns: np.ndarray, weight: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the columns there are, and count and sum of the weights of each."""
-    starts = _starts(columns)
-    counts = np.diff(starts, append=len(columns))
-    sums = counts.astype(np.float64) if weight is None else _reduce(weight, starts)
-    return columns[starts], counts, sums
-
-
-def _starts(columns: np.ndarray) -> np.ndarray:
-    """Return where each run of equal numbers begins."""
-    return np.flatnonzero(np.diff(columns, prepend=-1))
-
-
-def _reduce(values: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """Return the sums of runs of values; NumPy adds each pairwise."""
-    # Which takes no runs at all for a mistake.
-    return np.add.reduceat(values, starts) if len(starts) else np.empty(0)
-
-
-def segment_moments(
-    columns: np.ndarray, x: np.ndarray, weight: np.ndarray | None, n_features: int
-) -> ColumnMoments:
-    """Compute the moments of values sorted by column.
-
-    Parameters
-    ----------
-    columns : ndarray of int of shape (n_values,)
-        Columns of the values, ascending.
-    x : ndarray of float64 of shape (n_values,)
-        Values that are not NaN.
-    weight : ndarray of shape (n_values,) or None
-        Their weights, over 0.
-    n_features : int
-        Number of columns, of which some may have no values.
-
-    Returns
-    -------
-    ColumnMoments
-    """
-    if not len(x):
-        return empty_moments(n_features)
-    starts = _starts(columns)
-    ends = np.append(starts[1:], len(x))
-    counts = np.diff(starts, append=len(x))
-    w = np.ones(len(x)) if weight is None else weight
-    total = _reduce(w, starts)
-    a, b, c = x[starts], x[(starts + ends) // 2], x[ends - 1]
-    origin = np.fmax(np.fmin(a, b), np.fmin(np.fmax(a, b), c))
-    shifted = x - np.repeat(origin, counts)
-    offset = _reduce(w * shifted, starts) / total
-    shifted -= np.repeat(offset, counts)
-    left = _reduce(w * shifted, starts)
-    squares = _reduce(w * np.square(shifted), starts) - left * (left / total)
-    mean, remainder = two_sum(origin, offset + left / total)
-    std = np.sqrt(np.maximum(squares, 0.0) / total)
-    scaled = np.minimum(squares, squares / total)
-    varied = np.maximum.reduceat(np.abs(shifted), starts) > 0
-    suspect = ~(scaled < _LARGEST_SQUARE) | ((scaled < _SMALLEST_SQUARE) & varied)
-    for j in np.flatnonzero(suspect):
-        run = slice(starts[j], ends[j])
-        mean[j], remainder[j], std[j] = _rescaled(x[run], w[run])
-    whole = [np.array(getattr(empty_moments(n_features), name)) for name in _FIELDS]
-    for array, part in zip(whole, (counts, total, mean, remainder, std), strict=True):
-        array[columns[starts]] = part
-    return ColumnMoments(*whole)
-
-
-def _sum_again(
-    X: Any, weight: np.ndarray, absent: np.ndarray, cancelled: np.ndarray
-) -> np.ndarray:
-    """Return the weights of rows without an entry, where a difference won't do."""
-    index = np.flatnonzero(cancelled)
-    if len(index):
-        absent = absent.copy()
-        some = X[:, index].tocsc()
-        for j, start, stop in zip(index, some.indptr, some.indptr[1:], strict=False):
-            without = weight.copy()
-            without[some.indices[start:stop]] = 0.0
-            absent[j] = without.sum()
-    return absent
-
-
-def _zeros(count: np.ndarray, weight: np.ndarray) -> ColumnMoments:
-    """Return the moments of so many zeros."""
-    mean, remainder, std = np.where(count > 0, np.zeros((3, 1)), np.nan)
-    weight = np.where(count > 0, weight, 0.0)
-    return ColumnMoments(count, weight, mean, remainder, std)

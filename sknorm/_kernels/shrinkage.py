@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.special import digamma, polygamma
 
-from sknorm._kernels.moments import ColumnMoments, merge, two_sum
+from sknorm._kernels.merging import ColumnMoments, merge, two_sum
 
 __all__ = ["add_rows", "empirical_bayes", "inverse_trigamma"]
 

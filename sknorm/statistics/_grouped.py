@@ -15,7 +15,7 @@ from sknorm._kernels.groups import (
     merge_rows,
 )
 from sknorm._kernels.labels import as_labels, factorize, find_labels, unite_labels
-from sknorm._kernels.moments import ColumnMoments, empty_moments, merge
+from sknorm._kernels.merging import ColumnMoments, empty_moments, merge
 from sknorm.statistics._moments import (
     Moments,
     check_mergeable,

@@ -8,12 +8,8 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 
-from sknorm._kernels.moments import (
-    ColumnMoments,
-    column_moments,
-    empty_moments,
-    merge,
-)
+from sknorm._kernels.merging import ColumnMoments, empty_moments, merge
+from sknorm._kernels.moments import column_moments
 
 __all__ = ["Moments"]
 

@@ -12,7 +12,8 @@ from sknorm._kernels.groups import (
     merge_rows,
     scale_groups,
 )
-from sknorm._kernels.moments import ColumnMoments, column_moments, merge
+from sknorm._kernels.merging import ColumnMoments, merge
+from sknorm._kernels.moments import column_moments
 
 
 def assert_same(a, b, rtol=1e-14):

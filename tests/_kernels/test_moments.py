@@ -4,9 +4,9 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-import scipy.sparse
 
-from sknorm._kernels.moments import column_moments, empty_moments, merge
+from sknorm._kernels.merging import empty_moments, merge
+from sknorm._kernels.moments import column_moments
 
 EPS = Fraction(1, 2**52)
 FIELDS = ["count", "weight", "mean", "remainder", "std"]
@@ -17,45 +17,6 @@ def small_tiles(monkeypatch):
     """Cut into tiles of 16 numbers, so that few rows make a deep tree."""
     monkeypatch.setattr("sknorm._kernels.tiles._TILE", 16)
     monkeypatch.setattr("sknorm._kernels.moments._UNCUT", 16)
-
-
-def exact_sqrt(square):
-    """Return a root that is right to at least 100 digits in binary."""
-    shift = 128 + max(
-        0, square.denominator.bit_length() - square.numerator.bit_length()
-    )
-    root = math.isqrt((square.numerator << (2 * shift)) // square.denominator)
-    return Fraction(root, 1 << shift)
-
-
-def exact(column, weight=None):
-    """Return mean and std of the stored numbers, in rational arithmetic."""
-    weights = np.ones(len(column)) if weight is None else weight
-    pairs = [
-        (Fraction(float(x)), Fraction(float(w)))
-        for x, w in zip(column, weights, strict=True)
-        if not np.isnan(x) and w
-    ]
-    total = sum(w for _, w in pairs)
-    mean = sum(w * x for x, w in pairs) / total
-    square = sum(w * (x - mean) ** 2 for x, w in pairs) / total
-    return mean, exact_sqrt(square)
-
-
-def assert_exact(moments, X, weight=None, ulps=8):
-    """Compare with rational arithmetic: errors in units of the last place of std."""
-    for j, column in enumerate(X.T):
-        mean, std = exact(column, weight)
-        both = Fraction(moments.mean[j]) + Fraction(moments.remainder[j])
-        assert abs(both - mean) <= ulps * EPS * std
-        assert abs(Fraction(moments.std[j]) - std) <= ulps * EPS * std
-
-
-def assert_close(a, b, rtol=1e-14):
-    np.testing.assert_array_equal(a.count, b.count)
-    np.testing.assert_allclose(a.weight, b.weight, rtol=rtol)
-    for name in ("mean", "std"):
-        np.testing.assert_allclose(getattr(a, name), getattr(b, name), rtol=rtol)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +55,7 @@ def test_columns_do_not_mix():
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("missing", [0.0, 0.3])
 @pytest.mark.parametrize("heavy", [False, True])
-def test_right_to_the_last_digits(rng, offset, weighted, missing, heavy):
+def test_right_to_the_last_digits(assert_exact, rng, offset, weighted, missing, heavy):
     X = offset + (rng.standard_t(1, (300, 3)) if heavy else rng.normal(size=(300, 3)))
     X[rng.random(X.shape) < missing] = np.nan
     weight = rng.exponential(size=len(X)) if weighted else None
@@ -103,7 +64,7 @@ def test_right_to_the_last_digits(rng, offset, weighted, missing, heavy):
 
 @pytest.mark.parametrize("offset", [1e6, 1e12])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_the_mean_is_the_double_next_to_it(rng, offset, weighted):
+def test_the_mean_is_the_double_next_to_it(exact, rng, offset, weighted):
     X = offset + rng.normal(size=(5_000, 2))
     weight = rng.uniform(1, 2, len(X)) if weighted else None
     means = [float(exact(column, weight)[0]) for column in X.T]
@@ -123,7 +84,7 @@ def test_the_mean_is_the_double_next_to_it(rng, offset, weighted):
     ],
     ids=["outlier first", "falling", "rising", "clock", "steps", "cancelling"],
 )
-def test_order_and_outliers_cost_no_digits(column):
+def test_order_and_outliers_cost_no_digits(assert_exact, column):
     assert_exact(column_moments(column[:, None]), column[:, None])
 
 
@@ -132,7 +93,7 @@ def test_order_and_outliers_cost_no_digits(column):
     [1e6 + np.arange(20_000) % 2 / 10, np.r_[1e10, np.full(19_999, 1 / 3)]],
     ids=["two values", "outlier first"],
 )
-def test_rounding_the_same_way_again_and_again(column):
+def test_rounding_the_same_way_again_and_again(assert_exact, column):
     # In one tile: errors of equal numbers have equal signs and don't average out.
     X = np.tile(column[:, None], (1, 3))
     assert_exact(column_moments(X), X)
@@ -142,7 +103,7 @@ def test_rounding_the_same_way_again_and_again(column):
 @pytest.mark.parametrize("scale", [1e300, 1e160, 1e-16, 1e-160, 1e-300])
 @pytest.mark.parametrize("missing", [0.0, 0.3])
 @pytest.mark.parametrize("unit", [None, 1.0, 1e15, 1e-15, 1e290, 1e-290])
-def test_nothing_overflows_or_vanishes(rng, scale, missing, unit):
+def test_nothing_overflows_or_vanishes(assert_exact, rng, scale, missing, unit):
     X = scale * (3 + rng.normal(size=(60, 2)))
     X[rng.random(X.shape) < missing] = np.nan
     weight = None if unit is None else unit * rng.uniform(1, 2, len(X))
@@ -194,7 +155,7 @@ def test_an_infinite_value_shows_in_its_column_only(column):
 
 @pytest.mark.parametrize("dtype", ["f8", "f4", "f2", ">f8", "i8", "i4", "u1", "?"])
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_dtype_and_layout(rng, dtype, order):
+def test_dtype_and_layout(assert_close, assert_exact, rng, dtype, order):
     X = rng.integers(0, 2, (3_000, 30)).astype(dtype, order=order)
     X.setflags(write=False)
     moments = column_moments(X)
@@ -205,7 +166,7 @@ def test_dtype_and_layout(rng, dtype, order):
     assert_close(reversed_rows, column_moments(X[::-2, ::-1].astype(np.float64)))
 
 
-def test_float32_is_summed_in_float64(rng):
+def test_float32_is_summed_in_float64(assert_exact, rng):
     X = (1e6 + rng.normal(size=(4_000, 1))).astype(np.float32)
     assert_exact(column_moments(X), X)
 
@@ -239,7 +200,9 @@ def test_the_same_rows_give_the_same_bits(rng):
 
 
 @pytest.mark.parametrize("tile", [8, 64, 1_024])
-def test_the_size_of_tiles_is_a_matter_of_rounding(rng, monkeypatch, tile):
+def test_the_size_of_tiles_is_a_matter_of_rounding(
+    assert_close, rng, monkeypatch, tile
+):
     X, weight = 1e3 + rng.normal(size=(1_000, 4)), rng.random(1_000)
     X[rng.random(X.shape) < 0.2] = np.nan
     weight[::3] = 0.0
@@ -250,7 +213,7 @@ def test_the_size_of_tiles_is_a_matter_of_rounding(rng, monkeypatch, tile):
 
 
 @pytest.mark.usefixtures("small_tiles")
-def test_rows_of_weight_zero_are_not_looked_at(rng):
+def test_rows_of_weight_zero_are_not_looked_at(assert_close, rng):
     X, weight = rng.normal(size=(200, 3)), rng.random(200)
     ignored = rng.random(200) < 0.4
     ignored[32:64] = True  # whole tiles
@@ -259,24 +222,6 @@ def test_rows_of_weight_zero_are_not_looked_at(rng):
     assert_close(
         column_moments(X, weight), column_moments(X[~ignored], weight[~ignored])
     )
-
-
-@pytest.mark.parametrize("cut", [0, 1, 137, 299, 300])
-def test_merging_parts_is_the_whole(rng, cut):
-    X, weight = 1e6 + rng.normal(size=(300, 3)), rng.random(300)
-    X[:150, 1] = np.nan
-    parts = [column_moments(X[:cut], weight[:cut])]
-    parts.append(column_moments(X[cut:], weight[cut:]))
-    assert_exact(merge(parts[0], parts[1]), X, weight)
-    assert_exact(merge(parts[1], parts[0]), X, weight)
-
-
-def test_merging_nothing_with_nothing():
-    both = merge(empty_moments(2), empty_moments(2))
-    for name in FIELDS:
-        np.testing.assert_array_equal(
-            getattr(both, name), getattr(empty_moments(2), name)
-        )
 
 
 @pytest.mark.usefixtures("small_tiles")
@@ -324,103 +269,6 @@ def test_no_temporary_of_full_size(X, weighted):
     finally:
         tracemalloc.stop()
     assert peak < 4 * 2**20 + 0.05 * X.nbytes
-
-
-@pytest.fixture(params=["csr", "csc", "coo"])
-def form(request, monkeypatch):
-    """Format of a sparse table, which is looked at in small parts."""
-    monkeypatch.setattr("sknorm._kernels.moments._ENTRIES", 50)
-    return request.param
-
-
-class TestSparse:
-    @pytest.mark.parametrize("weighted", [False, True])
-    @pytest.mark.parametrize("missing", [0.0, 0.1])
-    @pytest.mark.parametrize("density", [0.0, 0.05, 0.5, 1.0])
-    @pytest.mark.parametrize("offset", [0.0, 1e6])
-    def test_right_to_the_last_digits(
-        self, rng, form, weighted, missing, density, offset
-    ):
-        shape = (400, 5)
-        X = np.where(rng.random(shape) < density, offset + rng.normal(size=shape), 0.0)
-        X[rng.random(shape) < missing] = np.nan
-        weight = None
-        if weighted:
-            weight = rng.exponential(size=len(X))
-            weight[::3] = 0.0
-        moments = column_moments(scipy.sparse.coo_matrix(X).asformat(form), weight)
-        assert_exact(moments, X, weight)
-        np.testing.assert_array_equal(moments.count, column_moments(X, weight).count)
-
-    def test_by_hand(self, form):
-        X = np.array([[0.0, 5.0, 0.0], [4.0, np.nan, 0.0], [0.0, 7.0, 0.0]])
-        moments = column_moments(scipy.sparse.coo_matrix(X).asformat(form))
-        np.testing.assert_array_equal(moments.count, [3, 2, 3])
-        np.testing.assert_allclose(moments.mean, [4 / 3, 6, 0], rtol=1e-15)
-        np.testing.assert_allclose(moments.std, [32**0.5 / 3, 1, 0], rtol=1e-15)
-
-    @pytest.mark.parametrize("value", [0.0, 3.0])
-    def test_zeros_may_be_stored(self, value):
-        indices, indptr = [0, 1, 0, 1], [0, 2, 4]
-        X = scipy.sparse.csr_matrix(([0.0, value, 0.0, 5.0], indices, indptr))
-        assert_close(column_moments(X), column_moments(X.toarray()))
-
-    @pytest.mark.parametrize("cls", [scipy.sparse.csr_matrix, scipy.sparse.csc_matrix])
-    def test_entries_in_any_order_and_in_parts(self, cls):
-        # 2 and 3 make the 5 of the first row; the second has its columns reversed.
-        X = cls(([2.0, 3.0, 7.0, 1.0], [0, 0, 1, 0], [0, 2, 4]), shape=(2, 2))
-        before = X.data.copy()
-        dense = X.toarray()
-        assert_close(column_moments(X), column_moments(dense))
-        np.testing.assert_array_equal(X.data, before)
-
-    def test_light_rows_without_an_entry_beside_heavy_ones(self, form):
-        # The sum of all weights less that of the entries' would be 0.
-        X = np.array([[3.0], [0.0], [3.0]])
-        weight = np.array([1e17, 1.0, 1e17])
-        sparse = scipy.sparse.coo_matrix(X).asformat(form)
-        assert_exact(column_moments(sparse, weight), X, weight)
-
-    @pytest.mark.parametrize("scale", [1e300, 1e-300])
-    def test_nothing_overflows_or_vanishes(self, rng, form, scale):
-        X = np.where(rng.random((60, 2)) < 0.5, scale * rng.normal(size=(60, 2)), 0.0)
-        assert_exact(column_moments(scipy.sparse.coo_matrix(X).asformat(form)), X)
-
-    def test_an_infinite_value_shows_in_its_column_only(self, form):
-        X = np.array([[0.0, np.inf], [1.0, 2.0], [0.0, 0.0]])
-        moments = column_moments(scipy.sparse.coo_matrix(X).asformat(form))
-        assert moments.infinite.tolist() == [False, True]
-        weight = np.array([0.0, 1.0, 1.0])
-        moments = column_moments(scipy.sparse.coo_matrix(X).asformat(form), weight)
-        np.testing.assert_array_equal(moments.mean, [0.5, 1])
-
-    def test_float32_is_summed_in_float64(self, rng, form):
-        X = (1e6 + rng.normal(size=(1_000, 1))).astype(np.float32)
-        assert_exact(column_moments(scipy.sparse.coo_matrix(X).asformat(form)), X)
-
-    def test_equal_values_have_no_spread_at_all(self, form):
-        X = np.tile([14.62, 0.0], (500, 1))
-        moments = column_moments(scipy.sparse.coo_matrix(X).asformat(form))
-        np.testing.assert_array_equal(moments.mean, [14.62, 0])
-        np.testing.assert_array_equal(moments.std, 0)
-
-    def test_it_is_not_made_dense(self):
-        X = scipy.sparse.random(
-            100_000, 500, density=1e-3, format="csr", random_state=0
-        )
-        column_moments(X)
-        tracemalloc.start()
-        try:
-            column_moments(X, np.ones(len(X.indptr) - 1))
-            _, peak = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
-        assert peak < 8 * 2**20  # dense it has 400 MB
-
-    def test_no_entries_and_no_rows(self, form):
-        X = scipy.sparse.coo_matrix((0, 2)).asformat(form)
-        np.testing.assert_array_equal(column_moments(X).count, [0, 0])
-        assert np.isnan(column_moments(X).mean).all()
 
 
 def test_large_tables_go_to_compiled_code(monkeypatch):

@@ -15,7 +15,7 @@ from sknorm._kernels.array_api.blocks import (
     quiet,
     row_parts,
 )
-from sknorm._kernels.moments import ColumnMoments, empty_moments, two_sum
+from sknorm._kernels.merging import ColumnMoments, empty_moments, two_sum
 
 __all__ = ["column_moments"]
 
