@@ -112,8 +112,7 @@ class Table:
         """Return the means of every so manieth value."""
         if self.kernels is None:
             values, weights = self._every(slice(None), stride)
-            total = 1.0 if weights is None else weights.sum(axis=1)
-            return _mean(values, weights) / total
+            return _mean(values, weights, _totals(values, weights))
         means = np.empty(len(self.values))
         for j, n in enumerate(self.count):
             values = self.values[j, :n:stride]
@@ -121,7 +120,9 @@ class Table:
                 means[j] = values.mean() if n else np.nan
             else:
                 weights = self.weights[j, :n:stride]
-                means[j] = np.dot(weights, values) / weights.sum()
+                # Not by BLAS, whose sums depend on its number of threads.
+                total = np.einsum("i,i->", weights, values)
+                means[j] = total / weights.sum()
         return means
 
     def moments(
@@ -246,29 +247,40 @@ def _part_moments(
     terms: list[np.ndarray], w: np.ndarray | None
 ) -> tuple[np.ndarray, Moments]:
     """Return the weights of a part, and its moments."""
-    n_columns, n_values = terms[0].shape
-    if w is None:
-        total = np.full(n_columns, float(n_values))
-    else:
-        total = w.sum(axis=1)
-        w = w / np.where(total > 0, total, 1.0)[:, np.newaxis]
-    mean = np.stack([_mean(v, w) for v in terms])
+    unit = np.ones(len(terms[0]))
+    if w is not None:
+        # So that no product with them is too small.
+        heaviest = w.max(axis=1)
+        unit = np.where(heaviest > 0, heaviest, 1.0)
+        w = w / unit[:, np.newaxis]
+    total = _totals(terms[0], w)
+    mean = np.stack([_mean(v, w, total) for v in terms])
     for v, center in zip(terms, mean, strict=True):
         v -= center[:, np.newaxis]
     pairs = zip(FIRST, SECOND, strict=True)
-    products = np.stack([_mean(terms[a], w, terms[b]) for a, b in pairs])
-    return total, Moments(mean, products)
+    products = np.stack([_mean(terms[a], w, total, terms[b]) for a, b in pairs])
+    return unit * total, Moments(mean, products)
+
+
+def _totals(a: np.ndarray, w: np.ndarray | None) -> np.ndarray:
+    """Return what the values of each row weigh in all."""
+    if w is None:
+        return np.full(len(a), float(a.shape[1]))
+    return w.sum(axis=1)
 
 
 def _mean(
-    a: np.ndarray, w: np.ndarray | None, b: np.ndarray | None = None
+    a: np.ndarray, w: np.ndarray | None, total: np.ndarray, b: np.ndarray | None = None
 ) -> np.ndarray:
-    """Return the means of each row, or those of products."""
+    """Return the means of each row, or those of products.
+
+    Weights of 1 lead to the same bits as none: a column that lacks no value doesn't
+    depend on whether others do.
+    """
     if w is not None:
-        return np.einsum("ij,ij->i", w, a if b is None else a * b)
-    if b is None:
-        return a.mean(axis=1)
-    return np.einsum("ij,ij->i", a, b) / a.shape[1]
+        a = a * w
+    sums = a.sum(axis=1) if b is None else np.einsum("ij,ij->i", a, b)
+    return sums / np.where(total > 0, total, 1.0)
 
 
 def _merged(a: Moments, b: Moments, share: np.ndarray) -> Moments:

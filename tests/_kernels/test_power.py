@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.preprocessing import PowerTransformer
+from threadpoolctl import threadpool_limits
 
 from sknorm._kernels import power
 from sknorm._kernels.power import fit_powers
@@ -120,6 +121,27 @@ class TestItIsTheLikeliest:
         np.testing.assert_array_equal(together, apart)
         monkeypatch.setattr(power, "_GROUP", 30)
         np.testing.assert_array_equal(fit(np.column_stack(columns)).powers, apart)
+
+    @pytest.mark.parametrize("weighted", [False, True])
+    def test_missing_values_of_other_columns_are_nothing(self, rng, weighted):
+        X = rng.lognormal(size=(300, 3))
+        X[:9, 1] = np.nan
+        weight = rng.random(300) if weighted else None
+        apart = [fit(x, weight).powers[0] for x in X.T]
+        np.testing.assert_array_equal(fit(X, weight).powers, apart)
+
+    @pytest.mark.parametrize("weighted", [False, True])
+    def test_the_number_of_threads_is_nothing(self, rng, weighted):
+        # Which decides how many columns are learned together, and how BLAS adds.
+        X = rng.lognormal(size=(60_000, 10))
+        X[rng.random(60_000) < 0.1, 0] = np.nan
+        weight = rng.random(60_000) if weighted else None
+        found = []
+        for limit in (1, 2):
+            with threadpool_limits(limit):
+                found.append(fit(X, weight))
+        np.testing.assert_array_equal(found[0].powers, found[1].powers)
+        np.testing.assert_array_equal(found[0].mapped.sides, found[1].mapped.sides)
 
     @pytest.mark.parametrize("n", [30_000, 100_000])
     def test_more_rows_than_are_looked_at_first(self, rng, n):
