@@ -68,9 +68,9 @@ def empirical_bayes(
     -------
     ColumnMoments
         Posterior means, and standard deviations of new values, with what isn't known of
-        the mean; 0 where no group has a spread to see, and groups differ. In a column
-        in which fewer than two groups have values nothing says how groups differ, and
-        it has what all rows have, as has a group without values.
+        the mean; 0 where no group has a spread, and groups differ. Nothing says how
+        groups differ in a column in which fewer than two groups have values, or none
+        has two: it has what all rows have, as has a group without values.
 
     Notes
     -----
@@ -91,7 +91,9 @@ def empirical_bayes(
         within = _moderate(weight, weight * squares, constant)
         between = _between(weight, distance, within)
         precision = weight * between
-        unknown = ~there | (there.sum(axis=0) < 2) | ~(within + precision > 0)
+        several = (groups.count >= 2) | (weight > 1)
+        telling = (there.sum(axis=0) >= 2) & several.any(axis=0)
+        unknown = ~(there & telling & (within + precision > 0))
         # What the prior counts, and what the rows of the group do.
         prior = np.where(unknown, 1.0, within / (within + precision))
         own = np.where(unknown, 0.0, precision / (within + precision))

@@ -141,8 +141,10 @@ class GroupStandardizer(SummaryStandardizer):
        the group's own, :math:`q_g / d_g`, to about that of all rows.
 
     If groups don't differ (:math:`\tau = 0`) all have the mean :math:`m`. In a column
-    in which fewer than two groups have values, or all groups are constant and equal,
-    all have :math:`m` and :math:`s`; if all are constant and differ, :math:`s_g = s`.
+    in which fewer than two groups have values, none has two of them, so that the spread
+    within groups can't be told from that between them, or all groups are constant and
+    equal, all have :math:`m` and :math:`s`; if all are constant and differ, :math:`s_g
+    = s`.
     Weights count rows here: those that add up to 1 are one row. Multiply them by a
     number for which they add up to as many rows as they stand for.
 

@@ -220,10 +220,20 @@ class TestEmpiricalBayes:
         np.testing.assert_array_equal(std, [[0], [0]])
 
     def test_only_groups_of_one_row(self):
-        mean, std = shrunk(np.array([[1.0], [2.0], [6.0]]), [0, 1, 2])
-        # Nothing is seen within groups: what there is, is between them.
-        np.testing.assert_array_equal(mean, [[1], [2], [6]])
-        np.testing.assert_array_equal(std, np.zeros((3, 1)))
+        # The second column has a group of two values.
+        X = np.array([[1.0, 1.0], [2.0, 2.0], [6.0, 6.0], [np.nan, 4.0]])
+        mean, std = shrunk(X, [0, 1, 2, 2])
+        total = Moments.from_array(X)
+        # What is within groups and what is between them can't be told apart.
+        np.testing.assert_allclose(mean[:, 0], total.mean[0], rtol=1e-15)
+        np.testing.assert_allclose(std[:, 0], total.std()[0], rtol=1e-15)
+        expected = shrunk(X[:, 1:], [0, 1, 2, 2])
+        np.testing.assert_array_equal(mean[:, 1], expected[0][:, 0])
+        np.testing.assert_array_equal(std[:, 1], expected[1][:, 0])
+        assert len(set(mean[:, 1])) == 3
+        # A row of weight 2 is two rows.
+        mean, _ = shrunk(X[:3, :1], [0, 1, 2], np.array([1.0, 1.0, 2.0]))
+        assert len(set(mean[:, 0])) == 3
 
     def test_columns_are_on_their_own(self, data, rng):
         x, groups = data

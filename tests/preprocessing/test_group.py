@@ -62,6 +62,12 @@ class TestKnownValues:
     X = np.array([[1.0, 7.0], [3.0, 7.0], [10.0, np.nan], [30.0, 9.0]])
     GROUPS = ("a", "a", "b", "b")
 
+    def test_only_groups_of_one_row(self):
+        X = self.X[:, :1]
+        scaler = GroupStandardizer()
+        Z = scaler.fit_transform(X, groups=range(4))
+        np.testing.assert_allclose(Z, Standardizer().fit_transform(X), rtol=1e-15)
+
     def test_no_shrinkage(self):
         scaler = GroupStandardizer(shrinkage="none").fit(self.X, groups=self.GROUPS)
         assert scaler.groups_.tolist() == ["a", "b"]
