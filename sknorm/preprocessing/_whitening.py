@@ -20,6 +20,7 @@ from sknorm.statistics import Covariance
 __all__ = ["WhiteningStandardizer"]
 
 _EPS = float(np.finfo(np.float64).eps)
+_LARGEST = float(np.finfo(np.float64).max)
 # Those whose outputs are components, in order of variance, and not whitened columns.
 _COMPONENTS = ("pca", "pca_cor")
 # Those that go back from components to the axes of the columns.
@@ -69,7 +70,9 @@ class WhiteningStandardizer(SummaryStandardizer):
         Standard deviation of each column, 1 if it is constant up to rounding or has no
         values.
     whitening_ : ndarray of shape (n_outputs, n_features_in_)
-        The matrix W. Columns that are constant or have no values are 0 in it.
+        The matrix W. Columns that are constant or have no values are 0 in it. What is
+        larger than any double, for subnormal columns, is the largest one in it, though
+        not in ``transform``.
     coloring_ : ndarray of shape (n_features_in_, n_outputs)
         The matrix that ``inverse_transform`` multiplies with.
     explained_variance_ : ndarray of shape (n_components_,) or None
@@ -302,10 +305,15 @@ class WhiteningStandardizer(SummaryStandardizer):
         n_outputs, outputs = self.n_features_in_, columns
         if self.method in _COMPONENTS:
             n_outputs, outputs = self.n_components_, np.arange(len(whitening))
-        self.whitening_ = np.zeros((n_outputs, self.n_features_in_))
-        self.whitening_[np.ix_(outputs, columns)] = whitening * (size / std)
-        self.coloring_ = np.zeros(self.whitening_.T.shape)
-        self.coloring_[np.ix_(columns, outputs)] = (std / size)[:, None] * coloring
+        # Of standardized columns, which leave the range of doubles nowhere.
+        self._mixing = np.zeros((n_outputs, self.n_features_in_))
+        self._mixing[np.ix_(outputs, columns)] = whitening * size
+        self._unmixing = np.zeros(self._mixing.T.shape)
+        self._unmixing[np.ix_(columns, outputs)] = coloring / size[:, None]
+        with np.errstate(over="ignore", under="ignore"):
+            whitening = self._mixing / self.scale_
+            self.coloring_ = self._unmixing * self.scale_[:, None]
+        self.whitening_ = np.clip(whitening, -_LARGEST, _LARGEST)
 
     def _find_shrinkage(self, covariance, columns):
         if self.shrinkage is None:
@@ -351,14 +359,12 @@ class WhiteningStandardizer(SummaryStandardizer):
             )
 
     def _transform(self, X, out):
-        matrix = self.whitening_ * self.scale_
-        return self._apply(mix_columns, X, matrix, out, self._refuse_infinite)
+        return self._apply(mix_columns, X, self._mixing, out, self._refuse_infinite)
 
     def _inverse_transform(self, X, out):
-        matrix = self.coloring_ / self.scale_[:, None]
         components = self.method in _COMPONENTS
         refuse = _refuse_infinite_components if components else self._refuse_infinite
-        return self._apply(unmix_columns, X, matrix, out, refuse)
+        return self._apply(unmix_columns, X, self._unmixing, out, refuse)
 
     def _apply(self, kernel, X, matrix, out, on_infinite):
         depends = matrix != 0
@@ -372,7 +378,7 @@ class WhiteningStandardizer(SummaryStandardizer):
     def _center(self):
         remainder = np.nan_to_num(self.statistics_.moments.mean_remainder)
         # Below a unit in the last place of a whitened value it can't be seen.
-        matters = np.abs(self.whitening_ @ remainder) > _EPS
+        matters = np.abs(self._mixing @ (remainder / self.scale_)) > _EPS
         return (self.mean_, remainder) if matters.any() else (self.mean_,)
 
 

@@ -209,6 +209,27 @@ class TestWhite:
         np.testing.assert_allclose(whitener.inverse_transform(Z) / unit, X, rtol=1e-9)
 
     @every_method
+    @pytest.mark.parametrize("unit", [1e-300, 1e-310, 1e307])
+    def test_the_limits_of_doubles(self, X, method, unit):
+        # What a subnormal number is rounded by is a larger part of it.
+        atol = max(1e-12, 5e-324 / unit * 10)
+        scaled = unit * (X / np.abs(X).max())
+        whitener = WhiteningStandardizer(method=method).fit(scaled)
+        assert np.isfinite(whitener.whitening_).all()
+        Z = whitener.transform(scaled)
+        assert_white(Z, atol=1e-10)
+        back = whitener.inverse_transform(Z)
+        np.testing.assert_allclose(back / unit, scaled / unit, rtol=0, atol=atol)
+
+    def test_a_subnormal_column(self, X):
+        scaled = X * [1.0, 1e-310, 1.0, 1.0]
+        Z = WhiteningStandardizer().fit_transform(scaled)
+        assert_white(Z)
+        np.testing.assert_allclose(
+            Z, WhiteningStandardizer().fit_transform(X), rtol=0, atol=1e-10
+        )
+
+    @every_method
     def test_an_offset_of_1e12(self, rng, method):
         X = 1e12 + rng.normal(size=(500, 3))
         assert_white(WhiteningStandardizer(method=method).fit_transform(X))
