@@ -20,8 +20,8 @@ from scipy.sparse import issparse
 from sknorm._array_api import is_foreign, to_numpy
 from sknorm._kernels.array_api import array_kernels
 from sknorm._kernels.compiled import compiled_kernels
+from sknorm._kernels.knots import is_constant
 from sknorm._kernels.moments import column_moments
-from sknorm._kernels.ranks import is_constant
 from sknorm._kernels.sorting import by_column, column_groups, sort_rows
 from sknorm._kernels.threads import in_threads
 from sknorm._kernels.tiles import frozen
@@ -61,7 +61,8 @@ class OrderStatistics:
     center: np.ndarray
     """Median."""
     spread: np.ndarray
-    """What was asked for: a range of quantiles, or the median absolute deviation."""
+    """A range of quantiles, or the median absolute deviation, in the unit asked for;
+    the largest double where it is more."""
     std: np.ndarray
     """Standard deviation where the spread is zero up to rounding, else NaN."""
     constant: np.ndarray
@@ -69,7 +70,10 @@ class OrderStatistics:
 
 
 def order_statistics(
-    X: Any, weight: np.ndarray | None, quantile_range: tuple[float, float] | None
+    X: Any,
+    weight: np.ndarray | None,
+    quantile_range: tuple[float, float] | None,
+    unit: float = 1.0,
 ) -> OrderStatistics:
     """Compute the median and a spread of each column, exactly.
 
@@ -83,6 +87,8 @@ def order_statistics(
     quantile_range : tuple of two floats in [0, 1], or None
         Between which quantiles the range is taken; None for the median absolute
         deviation from the median.
+    unit : float, default=1.0
+        What the spread is divided by, though without that no double may hold it.
 
     Returns
     -------
@@ -105,13 +111,17 @@ def order_statistics(
         constant = usable & is_constant(low, high)
     center, *ends = _rows(known, usable, len(probabilities))
     if quantile_range is None:
-        (spread,) = _rows(_columns(X, weight, (0.5,), center), usable, 1)
-    else:
-        with np.errstate(over="ignore"):
-            spread = ends[1] - ends[0]
-    spread[constant] = 0.0
+        deviation = _columns(X, weight, (0.5,), center)
+        ends = [np.zeros(len(count)), *_rows(deviation, usable, 1)]
+    with np.errstate(over="ignore"):
+        whole = ends[1] - ends[0]
+        flat = whole <= _ROUNDING_UNITS * _EPS * np.abs(center)
+        # Halves don't overflow, but those of subnormal numbers lose a digit.
+        half = (0.5 * ends[1] - 0.5 * ends[0]) / unit
+        spread = np.where(half < 0.25 * _LARGEST, whole / unit, 2.0 * half)
+    spread = np.where(constant, 0.0, np.minimum(spread, _LARGEST))
     std = np.full(len(count), np.nan)
-    flat = usable & ~constant & (spread <= _ROUNDING_UNITS * _EPS * np.abs(center))
+    flat &= usable & ~constant
     for j in np.flatnonzero(flat):
         std[j] = column_moments(X[:, j : j + 1], weight).std[0]
     return OrderStatistics(count, infinite, center, spread, std, constant)

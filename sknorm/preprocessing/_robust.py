@@ -82,7 +82,8 @@ class RobustStandardizer(ColumnStandardizer):
     More than half of a column may be one value, and its spread 0. Such a column is
     divided by its standard deviation instead, for it to have unit variance still. What
     is 0 is judged by the column's own magnitude: values near 1e-16 are scaled as any
-    others. NaN is a missing value: it counts nowhere and stays NaN. Infinite values are
+    others; a spread that no double is large enough for is taken for the largest one.
+    NaN is a missing value: it counts nowhere and stays NaN. Infinite values are
     refused.
 
     Sparse input (CSR or CSC) needs ``with_centering=False`` and is never made dense.
@@ -111,7 +112,7 @@ class RobustStandardizer(ColumnStandardizer):
         "with_centering": ["boolean"],
         "with_scaling": ["boolean"],
         "spread": [StrOptions({"iqr", "mad"})],
-        "quantile_range": [tuple, list],
+        "quantile_range": [tuple, list, np.ndarray],
         "unit_variance": ["boolean"],
         "clip": [StrOptions({"none", "hard", "smooth"})],
         "clip_bound": [Interval(Real, 0, None, closed="neither")],
@@ -141,7 +142,7 @@ class RobustStandardizer(ColumnStandardizer):
         self.copy = copy
 
     def _study(self, X, weight):
-        return order_statistics(X, weight, self._quantiles())
+        return order_statistics(X, weight, self._quantiles(), self._unit())
 
     def _adopt(self, found):
         self._refuse_infinite(found.infinite)
@@ -174,13 +175,16 @@ class RobustStandardizer(ColumnStandardizer):
             )
         return low / 100, high / 100
 
+    def _unit(self):
+        """Return the spread that becomes 1."""
+        if not self.unit_variance:
+            return 1.0
+        low, high = self._quantiles() or (0.5, 0.75)
+        return float(ndtri(high) - ndtri(low))
+
     def _scale(self, found):
         """Return what the columns are divided by."""
-        of_normal = 1.0
-        if self.unit_variance:
-            low, high = self._quantiles() or (0.5, 0.75)
-            of_normal = ndtri(high) - ndtri(low)
-        scale = np.where(np.isnan(found.std), found.spread / of_normal, found.std)
+        scale = np.where(np.isnan(found.std), found.spread, found.std)
         return np.where(found.constant, 1.0, scale)
 
     def _transform(self, X, out):

@@ -303,7 +303,9 @@ class TestColumns:
         X = np.array([[-LARGEST], [LARGEST]])
         found = order_statistics(X, None, (0.0, 1.0))
         assert found.center == 0
-        assert found.spread == np.inf
+        assert found.spread == LARGEST
+        found = order_statistics(X, None, (0.0, 1.0), 2.5)
+        assert found.spread[0] == pytest.approx(LARGEST / 1.25, rel=1e-15)
         assert order_statistics(X, None, None).spread == LARGEST
         X = np.array([[-LARGEST], [LARGEST], [LARGEST]])
         found = order_statistics(X, None, None)

@@ -227,6 +227,24 @@ class TestRange:
         Z = scaler.transform(X)
         np.testing.assert_allclose(Z[:, 0], MAD * np.array([-2, -1, 0, 1, 2]))
 
+    @pytest.mark.parametrize("unit", [1e308, 1.7e308])
+    def test_ranges_beyond_the_largest_double(self, rng, unit):
+        X = rng.uniform(-1, 1, (250, 2))
+        X = np.concatenate([X, -X])
+        plain = RobustStandardizer().fit_transform(X)
+        scaler = RobustStandardizer().fit(unit * X)
+        Z = scaler.transform(unit * X)
+        np.testing.assert_allclose(Z, plain, rtol=1e-12, atol=1e-12)
+        np.testing.assert_allclose(
+            scaler.inverse_transform(Z), unit * X, rtol=1e-12, atol=1e-12 * unit
+        )
+
+    def test_a_spread_that_no_double_holds(self):
+        X = LARGEST * np.array([[-1.0], [-0.5], [0.0], [0.5], [1.0]])
+        whole = RobustStandardizer(quantile_range=(0, 100), unit_variance=False)
+        np.testing.assert_array_equal(whole.fit_transform(X), X / LARGEST)
+        np.testing.assert_array_equal(whole.scale_, LARGEST)
+
     @pytest.mark.parametrize("offset", [1e6, 1e12])
     def test_offsets_cost_no_digits(self, rng, offset):
         x = offset + rng.normal(size=301)
@@ -414,6 +432,12 @@ class TestMistakes:
         with pytest.raises(ValueError, match=r"a normal distribution has no end\. Got"):
             RobustStandardizer(quantile_range=value).fit([[1.0], [2.0]])
         RobustStandardizer(quantile_range=value, unit_variance=False).fit([[1.0], [2]])
+
+    def test_arrays_are_ranges_too(self):
+        given = RobustStandardizer(quantile_range=np.array([5.0, 95.0]))
+        plain = RobustStandardizer(quantile_range=(5.0, 95.0))
+        X = np.arange(9.0)[:, None]
+        np.testing.assert_array_equal(given.fit(X).scale_, plain.fit(X).scale_)
 
     def test_lists_are_ranges_too(self):
         X = [[1.0], [2.0], [4.0]]
