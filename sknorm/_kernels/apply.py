@@ -14,7 +14,7 @@ from scipy.sparse import issparse
 from sknorm._array_api import is_foreign
 from sknorm._kernels.array_api import array_kernels
 from sknorm._kernels.compiled import compiled_kernels
-from sknorm._kernels.threads import in_threads
+from sknorm._kernels.threads import in_threads, thread_count
 from sknorm._kernels.tiles import column_blocks, frozen, row_tiles
 
 __all__ = [
@@ -36,8 +36,9 @@ _Refuse = Callable[[np.ndarray], None]
 _WORTH_COMPILING = 500_000
 # Numbers below which a table isn't cut: tiles have a price of their own.
 _UNCUT = 262_144
-# Numbers in the part of a table that a thread takes at once.
-_PART = 1_000_000
+# Numbers that a thread takes at once, at least, and how often it takes some. Few large
+# parts are fastest: fresh memory comes in pages of a million bytes.
+_PART, _TURNS = 1_000_000, 4
 # Numbers in a row that are enough for NumPy not to lose time between rows, and for
 # compiled code.
 _LINE, _COMPILED_LINE = 5_000, 512
@@ -286,7 +287,8 @@ def _may_be_infinite(tile: np.ndarray) -> bool:
 
 def _parts(X: np.ndarray) -> list[slice]:
     """Cut the rows into what a thread takes at once."""
-    step = max(1, _PART // X.shape[1])
+    numbers = max(_PART, X.size // (_TURNS * thread_count()))
+    step = max(1, numbers // X.shape[1])
     return [slice(i, min(i + step, len(X))) for i in range(0, len(X), step)]
 
 

@@ -63,19 +63,32 @@ def _unbend(z, bound):
 
 
 @njit(**_inlined)
-def _direct(x, out, first, second, factor, undo):
-    """Scale numbers with parameters of their own, and count the infinite ones."""
+def _direct(x, out, first, second, factor, undo, split):
+    """Scale numbers with parameters of their own, and count the infinite ones.
+
+    Without ``split`` the second part of a center is 0.
+    """
     infinite = 0
-    if undo:
+    if undo and split:
         for j in range(len(x)):
             value = np.float64(x[j])
             infinite += math.fabs(value) == math.inf
             out[j] = (value * factor[j] + second[j]) + first[j]
-    else:
+    elif undo:
+        for j in range(len(x)):
+            value = np.float64(x[j])
+            infinite += math.fabs(value) == math.inf
+            out[j] = value * factor[j] + first[j]
+    elif split:
         for j in range(len(x)):
             value = np.float64(x[j])
             infinite += math.fabs(value) == math.inf
             out[j] = ((value - first[j]) - second[j]) * factor[j]
+    else:
+        for j in range(len(x)):
+            value = np.float64(x[j])
+            infinite += math.fabs(value) == math.inf
+            out[j] = (value - first[j]) * factor[j]
     return infinite
 
 
@@ -109,9 +122,9 @@ def _detour(x, out, first, second, factor, undo, kind, bound, z):
 
 
 @njit(**_inner)
-def _line(x, out, first, second, factor, undo, kind, bound, z):
+def _line(x, out, first, second, factor, undo, split, kind, bound, z):
     if kind == _NONE:
-        return _direct(x, out, first, second, factor, undo)
+        return _direct(x, out, first, second, factor, undo, split)
     return _detour(x, out, first, second, factor, undo, kind, bound, z)
 
 
@@ -138,11 +151,14 @@ def apply_rows(x, out, start, stop, first, second, factor, undo, kind, bound):
         Whether a number in ``x`` is infinite.
     """
     z = np.empty(len(factor))
+    split = False
+    for j in range(len(second)):
+        split |= second[j] != 0.0
     infinite = 0
     for i in range(start, stop, len(factor)):
         end = min(i + len(factor), stop)
         infinite += _line(
-            x[i:end], out[i:end], first, second, factor, undo, kind, bound, z
+            x[i:end], out[i:end], first, second, factor, undo, split, kind, bound, z
         )
     return infinite > 0
 
@@ -174,9 +190,9 @@ def apply_columns(x, out, start, stop, first, second, factor, undo, kind, bound)
         a[:] = first[column]
         b[:] = second[column]
         s[:] = factor[column]
+        split = second[column] != 0.0
         for i in range(start, stop, _LINE):
-            end = min(i + _LINE, stop)
-            infinite += _line(
-                x[column, i:end], out[column, i:end], a, b, s, undo, kind, bound, z
-            )
+            line = x[column, i : min(i + _LINE, stop)]
+            target = out[column, i : min(i + _LINE, stop)]
+            infinite += _line(line, target, a, b, s, undo, split, kind, bound, z)
     return infinite > 0
