@@ -35,7 +35,7 @@ def test_rows_are_looked_up_as_in_numpy(rng, shape, n_knots, dtype, order):
     knots, values = tables(rng, n_knots, shape[1])
     X = data(rng, shape, dtype, order, knots)
     X.setflags(write=False)
-    padded = ranks._by_column(knots, np.inf), ranks._by_column(values, None)
+    padded = ranks.by_column(knots, np.inf), ranks.by_column(values, None)
     results = []
     for look_up in (ranks._interpolate_rows, compiled.interpolate_rows):
         out = np.empty_like(X)
@@ -50,7 +50,7 @@ def test_rows_are_looked_up_as_in_numpy(rng, shape, n_knots, dtype, order):
 def test_just_below_a_knot_nothing_is_above_it(rng):
     # Two values whose difference is mostly rounded, in many columns.
     knots, values = tables(rng, 2, 1_000)
-    padded = ranks._by_column(knots, np.inf), ranks._by_column(values, None)
+    padded = ranks.by_column(knots, np.inf), ranks.by_column(values, None)
     X = np.nextafter(knots, -np.inf)
     out = np.empty_like(X)
     infinite = np.zeros(1_000, dtype=bool)
@@ -61,7 +61,7 @@ def test_just_below_a_knot_nothing_is_above_it(rng):
 @pytest.mark.parametrize("knot", [-1.7e308, 0.0, 1.7e308])
 def test_the_largest_numbers(knot):
     knots, values = np.array([[knot]]), np.array([[2.0]])
-    padded = ranks._by_column(knots, np.inf), ranks._by_column(values, None)
+    padded = ranks.by_column(knots, np.inf), ranks.by_column(values, None)
     X = np.array([[-1.7e308], [1.7e308], [knot]])
     out = np.empty_like(X)
     compiled.interpolate_rows(X, *padded, knots[-1].copy(), out, np.zeros(1, bool))
@@ -75,14 +75,14 @@ def test_infinite_values_are_reported_by_column(rng, value):
     X[2_000, 1] = value
     X[0, 2] = np.nan
     infinite = np.zeros(3, dtype=bool)
-    padded = ranks._by_column(knots, np.inf), ranks._by_column(values, None)
+    padded = ranks.by_column(knots, np.inf), ranks.by_column(values, None)
     compiled.interpolate_rows(X, *padded, knots[-1].copy(), np.empty_like(X), infinite)
     assert infinite.tolist() == [False, True, False]
 
 
 def test_every_layout_runs_the_same_code(rng):
     knots, values = tables(rng, 4, 3)
-    padded = ranks._by_column(knots, np.inf), ranks._by_column(values, None)
+    padded = ranks.by_column(knots, np.inf), ranks.by_column(values, None)
     before = len(compiled.interpolate_rows.signatures)
     X = rng.normal(size=(20, 6))
     for part in (X[:, :3], X[::2, ::2], np.asfortranarray(X)[:, :3], X[::-1, :3]):
