@@ -20,8 +20,8 @@ from scipy.sparse import issparse
 from sknorm._array_api import is_foreign, to_numpy
 from sknorm._kernels.array_api import array_kernels
 from sknorm._kernels.compiled import compiled_kernels
+from sknorm._kernels.knots import is_constant
 from sknorm._kernels.moments import column_moments
-from sknorm._kernels.ranks import is_constant
 from sknorm._kernels.sorting import by_column, column_groups, sort_rows
 from sknorm._kernels.threads import in_threads
 from sknorm._kernels.tiles import frozen

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
 
 import numpy as np
-from scipy.special import ndtr, ndtri
 
 from sknorm._array_api import is_foreign, to_numpy
 from sknorm._kernels.array_api import array_kernels
 from sknorm._kernels.compiled import compiled_kernels
-from sknorm._kernels.sorting import as_counts, map_sorted
+from sknorm._kernels.knots import Knots, knots_of_sorted, normal_scores
+from sknorm._kernels.sorting import column_groups, each_sorted, map_sorted
 from sknorm._kernels.threads import in_threads
+from sknorm._kernels.unsorted import Sample
 
 __all__ = [
     "ScoreTable",
@@ -21,10 +21,7 @@ __all__ = [
     "by_column",
     "infinite_columns",
     "interpolate_columns",
-    "is_constant",
     "learn_scores",
-    "normal_scores",
-    "segment_sums",
     "side_by_side",
 ]
 
@@ -34,13 +31,9 @@ _LARGE = 500_000
 _TILE = 16_384
 # Numbers of a thread's part of a large table.
 _PART = 1_000_000
-# Probabilities stay this far from 0 and 1, where the score is infinite; scikit-learn's
-# QuantileTransformer has the same bound.
-_SMALLEST_PROBABILITY = 1e-7
-# A column is constant if its values differ by so many units in the last place: then its
-# standard deviation is at most half as many, which is the bound of ``Moments``.
-_ROUNDING_UNITS = 4
-_EPS = float(np.finfo(np.float64).eps)
+# Rows from which on a sample tells what is kept of a column. They alone decide, so that
+# a column's scores don't depend on how many others there are.
+_MANY_ROWS = 200_000
 
 
 @dataclass(frozen=True)
@@ -65,24 +58,6 @@ class ScoreTable:
     scores: np.ndarray
     count: np.ndarray
     infinite: np.ndarray
-
-
-@dataclass(frozen=True)
-class _Column:
-    """Values that are kept of a column, with what their scores follow from.
-
-    ``before`` and ``through`` are the weights of all lower values, and of all up to the
-    same; ``mass`` is the weight from one that is kept to the next, and ``sums`` tell
-    how far on the way it is, see ``segment_sums``.
-    """
-
-    knots: np.ndarray
-    before: np.ndarray
-    through: np.ndarray
-    mass: np.ndarray
-    sums: np.ndarray
-    count: int
-    infinite: bool = False
 
 
 def learn_scores(
@@ -115,25 +90,55 @@ def learn_scores(
         if weight is None:
             return array_kernels("ranks").learn_scores(X, n_quantiles, offset)
         X = to_numpy(X)
-    compiled = _compiled(X.size)
+    X = np.asarray(X)  # Slices of a np.memmap are slow to make.
+    n_rows = len(X) if weight is None else np.count_nonzero(weight)
+    learn = _learn_unsorted if n_rows >= _MANY_ROWS else _learn_sorted
+    groups = learn(X, weight, n_quantiles, offset)
+    return ScoreTable(
+        _joined([g.quantiles for g in groups]),
+        _joined([g.scores for g in groups]),
+        np.concatenate([g.count for g in groups]),
+        np.concatenate([g.infinite for g in groups]),
+    )
+
+
+def _learn_sorted(
+    X: np.ndarray, weight: np.ndarray | None, n_quantiles: int, offset: float
+) -> list[ScoreTable]:
+    """Learn groups of columns by sorting them."""
+    compiled = _compiled("knots", X.size)
 
     def learn_group(
         _: slice, values: np.ndarray, weights: np.ndarray | None
     ) -> ScoreTable:
         every = [None] * len(values) if weights is None else weights
         columns = [
-            _learn_column(v, w, n_quantiles, offset, compiled)
+            knots_of_sorted(v, w, n_quantiles, offset, compiled)
             for v, w in zip(values, every, strict=True)
         ]
         return _score_table(columns, offset)
 
-    groups = map_sorted(X, learn_group, weight)
-    return ScoreTable(
-        side_by_side([column for g in groups for column in g.quantiles.T]),
-        side_by_side([column for g in groups for column in g.scores.T]),
-        np.concatenate([g.count for g in groups]),
-        np.concatenate([g.infinite for g in groups]),
-    )
+    return map_sorted(X, learn_group, weight)
+
+
+def _learn_unsorted(
+    X: np.ndarray, weight: np.ndarray | None, n_quantiles: int, offset: float
+) -> list[ScoreTable]:
+    """Learn groups of long columns, most of which needn't be sorted."""
+    compiled = compiled_kernels("knots")
+    if compiled is None:
+        return _learn_sorted(X, weight, n_quantiles, offset)
+    sample = Sample(X, weight, n_quantiles, offset, compiled)
+
+    def learn_group(columns: slice) -> ScoreTable:
+        found = sample.knots(columns)
+        rest = [j for j, knots in enumerate(found) if knots is None]
+        for j, values, beside in each_sorted(X[:, columns], weight, rest):
+            found[j] = knots_of_sorted(values, beside, n_quantiles, offset, compiled)
+        return _score_table([knots for knots in found if knots is not None], offset)
+
+    groups = column_groups(X.shape, 1 if weight is None else 2)
+    return in_threads(learn_group, groups, X.size)
 
 
 def interpolate_columns(
@@ -174,7 +179,7 @@ def interpolate_columns(
     tables = by_column(knots, np.inf), by_column(values, None)
     # Contiguous, as the compiled version asks for.
     last = knots[-1].copy()
-    compiled = _compiled(X.size)
+    compiled = _compiled("ranks", X.size)
 
     def look_up(rows: slice) -> np.ndarray:
         infinite = np.zeros(X.shape[1], dtype=bool)
@@ -215,72 +220,8 @@ def infinite_columns(X: np.ndarray) -> np.ndarray:
     return np.logical_or.reduce([np.zeros(X.shape[1], dtype=bool), *found])
 
 
-def is_constant(low: Any, high: Any) -> Any:
-    """Tell if a column holds one value only, up to rounding.
-
-    Parameters
-    ----------
-    low, high : float or ndarray
-        Its smallest and its largest value.
-
-    Returns
-    -------
-    bool or ndarray of bool
-    """
-    rounding = _ROUNDING_UNITS * _EPS * np.maximum(np.abs(low), np.abs(high))
-    return high - low <= rounding
-
-
-def segment_sums(
-    values: np.ndarray,
-    weight: np.ndarray | None,
-    starts: np.ndarray,
-    knots: np.ndarray,
-    compiled: ModuleType | None = None,
-) -> np.ndarray:
-    """Sum how far values are on their way from a knot to the next.
-
-    Parameters
-    ----------
-    values : ndarray of shape (n_values,)
-        float32 or float64, ascending.
-    weight : ndarray of shape (n_values,) or None
-        Weights of the values.
-    starts : ndarray of shape (n_knots,)
-        Where the values from each knot on begin, the knot itself among them.
-    knots : ndarray of shape (n_knots,)
-        The knots, ascending.
-    compiled : module, default=None
-        The compiled functions, to be used.
-
-    Returns
-    -------
-    ndarray of shape (2, n_knots)
-        Weighted sums of t and of t squared with t = (x - knot) / (next - knot).
-    """
-    # Halves where differences would pass the largest double.
-    unit = 0.5 if np.isinf(float(knots[-1]) - float(knots[0])) else 1.0
-    knots = knots * unit
-    if compiled is not None:
-        sums = np.empty((2, len(knots)))
-        weight = np.empty(0) if weight is None else weight
-        compiled.segment_sums(values, weight, starts, knots, unit, sums)
-        return sums
-    lengths = np.append(starts[1:], len(values)) - starts
-    width = np.ones(len(knots))
-    np.subtract(knots[1:], knots[:-1], out=width[:-1])
-    # Halving may make subnormal neighbours equal.
-    width[width == 0.0] = 1.0
-    part = values * unit - np.repeat(knots, lengths)
-    part /= np.repeat(width, lengths)
-    weighted = part if weight is None else weight * part
-    return np.stack(
-        [np.add.reduceat(weighted, starts), np.add.reduceat(weighted * part, starts)]
-    )
-
-
-def _compiled(size: int) -> ModuleType | None:
-    return compiled_kernels("ranks") if size >= _LARGE else None
+def _compiled(family: str, size: int) -> ModuleType | None:
+    return compiled_kernels(family) if size >= _LARGE else None
 
 
 def _row_parts(shape: tuple[int, ...], numbers: int) -> list[slice]:
@@ -310,6 +251,13 @@ def side_by_side(
         table[: len(column), j] = column
         table[len(column) :, j] = column[-1] if padding is None else padding
     return table
+
+
+def _joined(tables: list[np.ndarray]) -> np.ndarray:
+    """Return tables side by side, the columns of shorter ones padded."""
+    if len({len(table) for table in tables}) == 1:
+        return np.concatenate(tables, axis=1)
+    return side_by_side([column for table in tables for column in table.T])
 
 
 def by_column(table: np.ndarray, padding: float | None) -> np.ndarray:
@@ -367,154 +315,7 @@ def _interpolate_rows(
     out[...] = x
 
 
-def _learn_column(
-    values: np.ndarray,
-    weight: np.ndarray | None,
-    n_quantiles: int,
-    offset: float,
-    compiled: ModuleType | None,
-) -> _Column:
-    """Choose what to keep of sorted values, which have NaN at the end."""
-    count = int(values.searchsorted(values.dtype.type(np.nan)))
-    if not count:
-        return _one_knot(np.nan, 0)
-    values = values[:count]
-    first, last = float(values[0]), float(values[-1])
-    if np.isinf(first) or np.isinf(last):
-        return replace(_one_knot(np.nan, count), infinite=True)
-    if is_constant(first, last):
-        return _one_knot(first, count)
-    ranks = _Ranks(count, None if weight is None else as_counts(weight[:count]))
-    starts, ends, complete = _choose_knots(values, ranks, n_quantiles, offset)
-    knots = values[starts].astype(np.float64)
-    if complete:
-        sums = np.zeros((2, len(knots)))
-    else:
-        sums = segment_sums(values, ranks.weight, starts, knots, compiled)
-    before, through = ranks.below(starts), ranks.below(ends)
-    return _Column(knots, before, through, ranks.mass(starts), sums, count)
-
-
-def _one_knot(value: float, count: int) -> _Column:
-    # A run of ties that is all there is has the score 0, of whatever weight it is.
-    weight = np.array([2.0])
-    return _Column(
-        np.array([value]), 0 * weight, weight, weight, np.zeros((2, 1)), count
-    )
-
-
-class _Ranks:
-    """Ranks of sorted values, from the weight of those below."""
-
-    def __init__(self, count: int, weight: np.ndarray | None):
-        self.count = count
-        self.weight = weight
-        self._sums = None
-        self.total = float(count)
-        if weight is not None:
-            self._sums = np.concatenate([[0.0], np.cumsum(weight)])
-            self.total = float(self._sums[-1])
-
-    def below(self, index: np.ndarray) -> np.ndarray:
-        """Return the weight of the values before an index."""
-        if self._sums is None:
-            return index.astype(np.float64)
-        return self._sums[index]
-
-    def mass(self, starts: np.ndarray) -> np.ndarray:
-        """Return the weight of the values from each start to the next."""
-        if self.weight is None:
-            ends = np.append(starts[1:], self.count)
-            return (ends - starts).astype(np.float64)
-        # Not from differences of sums, in which a small weight is lost.
-        return np.add.reduceat(self.weight, starts)
-
-    def at(self, below: np.ndarray) -> np.ndarray:
-        """Return the index of the value with so much weight before it."""
-        if self._sums is None:
-            index = below.astype(np.intp)
-        else:
-            index = self._sums.searchsorted(below, side="right") - 1
-        return index.clip(0, self.count - 1)
-
-
-def _choose_knots(
-    values: np.ndarray, ranks: _Ranks, n_quantiles: int, offset: float
-) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Return where runs of equal values start and end, and if these are all runs."""
-    changes = values[1:] != values[:-1]
-    n_changes = np.count_nonzero(changes)
-    if n_changes < n_quantiles:
-        starts = np.concatenate([[0], np.flatnonzero(changes) + 1])
-        return starts, np.append(starts[1:], len(values)), True
-    at = _evenly_scored(values, ranks, n_quantiles, offset)
-    if ranks.weight is None and n_changes == len(changes):
-        # No ties, nor rows that stand for some.
-        starts = _distinct(at)
-        return starts, starts + 1, False
-    chosen = values[at]
-    equal = chosen[1:] == chosen[:-1]
-    inside = equal[1:] & equal[:-1]
-    if inside.any():
-        # Many levels in one run of ties: the score jumps on both sides of it, which
-        # only the values next to it can tell.
-        runs = chosen[1:-1][inside]
-        before = values.searchsorted(runs) - 1
-        after = values.searchsorted(runs, side="right")
-        beside = np.concatenate([before, after]).clip(0, len(values) - 1)
-        chosen = np.unique(np.concatenate([chosen, values[beside]]))
-    else:
-        chosen = _distinct(chosen)
-    return values.searchsorted(chosen), values.searchsorted(chosen, "right"), False
-
-
-def _distinct(ascending: np.ndarray) -> np.ndarray:
-    return ascending[np.append(True, ascending[1:] != ascending[:-1])]
-
-
-def _evenly_scored(
-    values: np.ndarray, ranks: _Ranks, n_quantiles: int, offset: float
-) -> np.ndarray:
-    """Return indices of values whose scores are about equally far apart."""
-    ends = values[[0, -1]]
-    before = ranks.below(values.searchsorted(ends))
-    through = ranks.below(values.searchsorted(ends, side="right"))
-    lowest, highest = normal_scores(before, through, ranks.total, offset)
-    probability = ndtr(np.linspace(lowest, highest, n_quantiles))
-    rank = probability * (ranks.total + 1.0 - 2.0 * offset) + offset
-    at = ranks.at(rank - 0.5)
-    at[0], at[-1] = 0, len(values) - 1
-    return at
-
-
-def normal_scores(
-    before: np.ndarray, through: np.ndarray, total: float | np.ndarray, offset: float
-) -> np.ndarray:
-    """Return the scores of runs of ties, of their average ranks.
-
-    Parameters
-    ----------
-    before, through : ndarray
-        Weights of what is below each run, and of that and the run itself.
-    total : float or ndarray
-        Weight of the column.
-    offset : float
-        The plotting position.
-
-    Returns
-    -------
-    ndarray like before
-    """
-    lower = (before + through) / 2 + (0.5 - offset)
-    upper = ((total - through) + (total - before)) / 2 + (0.5 - offset)
-    span = total + (1.0 - 2.0 * offset)
-    smallest = np.minimum(_SMALLEST_PROBABILITY, 0.5 / span)
-    # From the nearer end: symmetric, and a tail keeps its digits.
-    tail = ndtri(np.maximum(np.minimum(lower, upper) / span, smallest))
-    return np.where(lower <= upper, tail, -tail)
-
-
-def _score_table(columns: list[_Column], offset: float) -> ScoreTable:
+def _score_table(columns: list[Knots], offset: float) -> ScoreTable:
     count = np.array([column.count for column in columns], dtype=np.int64)
     infinite = np.array([column.infinite for column in columns])
     quantiles = side_by_side([column.knots for column in columns])
@@ -523,7 +324,7 @@ def _score_table(columns: list[_Column], offset: float) -> ScoreTable:
     return ScoreTable(*bridged(quantiles, scores), count, infinite)
 
 
-def _column_scores(columns: list[_Column], offset: float) -> np.ndarray:
+def _column_scores(columns: list[Knots], offset: float) -> np.ndarray:
     """Return scores such that over each column they have mean 0 and variance 1.
 
     A value a part t of the way from knot k to the next has the score z_k + t d_k.
@@ -536,7 +337,12 @@ def _column_scores(columns: list[_Column], offset: float) -> np.ndarray:
         side_by_side([column.sums[i] for column in columns], padding=0.0)
         for i in (0, 1)
     )
-    scores = normal_scores(before, through, total, offset)
+    # Columns without ties have the same, of the same number of values.
+    if (before == before[:, :1]).all() and (through == through[:, :1]).all():
+        scores = normal_scores(before[:, :1], through[:, :1], total[:1], offset)
+        scores = np.repeat(scores, len(columns), axis=1)
+    else:
+        scores = normal_scores(before, through, total, offset)
     rise = np.zeros_like(scores)
     np.subtract(scores[1:], scores[:-1], out=rise[:-1])
     scores -= _column_sums(mass * scores + first * rise, columns) / total
@@ -547,7 +353,7 @@ def _column_scores(columns: list[_Column], offset: float) -> np.ndarray:
     return scores / std
 
 
-def _column_sums(table: np.ndarray, columns: list[_Column]) -> np.ndarray:
+def _column_sums(table: np.ndarray, columns: list[Knots]) -> np.ndarray:
     """Return sums without padding: the same bits whatever columns stand beside."""
     return np.array(
         [table[: len(column.knots), j].sum() for j, column in enumerate(columns)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -10,7 +10,14 @@ import numpy as np
 from sknorm._kernels.compiled import compiled_kernels
 from sknorm._kernels.threads import in_threads, thread_count
 
-__all__ = ["as_counts", "by_column", "column_groups", "map_sorted", "sort_rows"]
+__all__ = [
+    "as_counts",
+    "by_column",
+    "column_groups",
+    "each_sorted",
+    "map_sorted",
+    "sort_rows",
+]
 
 _Result = TypeVar("_Result")
 
@@ -24,6 +31,8 @@ _COPIED = 0.25
 _COPIES_WITH_WEIGHTS = 3
 # A number takes so many times longer than in a plain pass over memory.
 _EFFORT = 16
+# Numbers from which on threads share the work: that is so many units of it.
+_WORTH_SHARING = 1_000_000 // _EFFORT
 # Compiled code is loaded for tables of more numbers than this, and sorts columns of
 # more rows than that.
 _WORTH_COMPILING = 500_000
@@ -76,6 +85,39 @@ def map_sorted(
     # microseconds' work between steps of the interpreter.
     arrays = in_threads(sorted_group, groups, _EFFORT * X.size)
     return [work(g, *a) for g, a in zip(groups, arrays, strict=True)]
+
+
+def each_sorted(
+    block: np.ndarray, weight: np.ndarray | None, columns: Sequence[int]
+) -> Iterator[tuple[int, np.ndarray, np.ndarray | None]]:
+    """Yield some columns of a large block, each sorted when its turn comes.
+
+    Parameters
+    ----------
+    block : ndarray of shape (n_rows, n_columns)
+        float32 or float64, of any layout.
+    weight : ndarray of shape (n_rows,) or None
+        Weights of the rows. Rows of weight 0 are left out.
+    columns : sequence of int
+        Which columns.
+
+    Yields
+    ------
+    int, ndarray, ndarray or None
+        Which column it is, its values in ascending order with NaN at the end, and the
+        weights beside them.
+    """
+    if not columns:
+        return
+    counted = None
+    if weight is not None and not weight.all():
+        counted = np.flatnonzero(weight > 0)
+        weight = weight[counted]
+    values = by_column(block, counted)
+    for j in columns:
+        beside = None if weight is None else weight[None].copy()
+        sort_rows(values[j : j + 1], beside, is_large=True)
+        yield j, values[j], None if beside is None else beside[0]
 
 
 def as_counts(weight: np.ndarray) -> np.ndarray:
@@ -139,23 +181,26 @@ def sort_rows(
             row[...], beside[...] = row[order], beside[order]
 
 
-def by_column(block: np.ndarray) -> np.ndarray:
+def by_column(block: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:
     """Return a copy of a few columns, each of them contiguous.
 
     Parameters
     ----------
     block : ndarray of shape (n_rows, n_columns)
         The columns, of any layout.
+    counted : ndarray of int of shape (n_counted,), default=None
+        Which rows are copied; None for all.
 
     Returns
     -------
-    ndarray of shape (n_columns, n_rows)
+    ndarray of shape (n_columns, n_counted)
     """
-    copy = np.empty(block.shape[::-1], dtype=block.dtype)
+    n_rows = len(block) if counted is None else len(counted)
+    copy = np.empty((block.shape[1], n_rows), dtype=block.dtype)
     # NumPy goes over all rows for each column: a few rows stay in cache meanwhile.
-    for start in range(0, len(block), _TILE):
+    for start in range(0, n_rows, _TILE):
         rows = slice(start, start + _TILE)
-        copy[:, rows] = block[rows].T
+        copy[:, rows] = block[rows if counted is None else counted[rows]].T
     return copy
 
 
@@ -178,6 +223,11 @@ def column_groups(shape: tuple[int, int], copies: int = 1) -> list[slice]:
     if n_rows * n_features > _WORTH_COMPILING:
         width = max(1, int(_COPIED * n_features / (copies * thread_count())))
     width = min(width, _WIDTH)
+    if n_rows * n_features > _WORTH_SHARING:
+        # As many for each thread.
+        threads = thread_count()
+        n_groups = -(-n_features // (width * threads)) * threads
+        width = -(-n_features // n_groups)
     return [
         slice(start, min(start + width, n_features))
         for start in range(0, n_features, width)

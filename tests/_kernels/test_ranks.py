@@ -9,14 +9,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.special import ndtri
+from scipy.stats import rankdata
+from threadpoolctl import threadpool_limits
 
 from sknorm._kernels import ranks
-from sknorm._kernels.ranks import (
-    infinite_columns,
-    interpolate_columns,
-    learn_scores,
-    segment_sums,
-)
+from sknorm._kernels.ranks import infinite_columns, interpolate_columns, learn_scores
 
 BLOM = 3 / 8
 LARGEST = float(np.finfo(np.float64).max)
@@ -270,29 +268,6 @@ class TestWeights:
         np.testing.assert_allclose(weighted.scores, repeated.scores, atol=1e-13)
 
 
-class TestSegmentSums:
-    def test_by_hand(self):
-        values = np.array([0.0, 1.0, 3.0, 4.0, 4.5, 5.0])
-        starts = np.array([0, 3, 5])
-        knots = values[starts]
-        np.testing.assert_array_equal(
-            segment_sums(values, None, starts, knots),
-            [[1.0, 0.5, 0.0], [0.0625 + 0.5625, 0.25, 0.0]],
-        )
-        weight = np.array([9.0, 4.0, 2.0, 9.0, 6.0, 9.0])
-        np.testing.assert_array_equal(
-            segment_sums(values, weight, starts, knots),
-            [[2.5, 3.0, 0.0], [0.25 + 1.125, 1.5, 0.0]],
-        )
-
-    def test_of_the_largest_numbers(self):
-        values = np.array([-LARGEST, 0.0, 5e-324, LARGEST])
-        sums = segment_sums(values, None, np.array([0, 3]), values[[0, 3]])
-        np.testing.assert_array_equal(sums, [[1.0, 0.0], [0.5, 0.0]])
-        sums = segment_sums(values, None, np.arange(4), values)
-        np.testing.assert_array_equal(sums, np.zeros((2, 4)))
-
-
 KNOTS = np.array([[0.0, -1.0], [1.0, 0.0], [3.0, 0.0]])
 VALUES = np.array([[-2.0, 5.0], [0.0, 7.0], [1.0, 7.0]])
 
@@ -521,3 +496,125 @@ class TestLargeArrays:
         assert fit < 0.35 * X.nbytes
         # Two tables of 50 columns padded to 1 024, 0.8 MB, and a tile.
         assert transform < 3e6
+
+
+class TestLongColumns:
+    """Columns of which a sample tells what to keep."""
+
+    @pytest.fixture
+    def case(self, rng):
+        n = 200_000
+        X = rng.standard_t(3, size=(n, 4))
+        X[:, 1] = np.rint(X[:, 1])
+        X[rng.random(n) < 0.1, 2] = np.nan
+        X[:, 3] = 1e6 + 1e-3 * X[:, 3]
+        return X
+
+    @pytest.fixture
+    def sorted_whole(self, monkeypatch):
+        """Return a function that learns the old way."""
+
+        def learn(*arguments):
+            with monkeypatch.context() as patch:
+                patch.setattr(ranks, "_MANY_ROWS", 10**9)
+                return learn_scores(*arguments)
+
+        return learn
+
+    @pytest.mark.parametrize("dtype", [np.float64, np.float32])
+    @pytest.mark.parametrize("weighted", [False, True])
+    def test_scores_are_those_of_sorted_columns(
+        self, case, rng, sorted_whole, dtype, weighted
+    ):
+        X, weight = case.astype(dtype), None
+        if weighted:
+            weight = rng.exponential(size=len(X)) * (rng.random(len(X)) < 0.95)
+        table = learn_scores(X, weight, 500, BLOM)
+        expected = sorted_whole(X, weight, 500, BLOM)
+        np.testing.assert_array_equal(table.count, expected.count)
+        np.testing.assert_array_equal(
+            table.quantiles[[0, -1]], expected.quantiles[[0, -1]]
+        )
+        counted = slice(None) if weight is None else weight > 0
+        Z, _ = interpolate_columns(X[counted], table.quantiles, table.scores)
+        Y, _ = interpolate_columns(X[counted], expected.quantiles, expected.scores)
+        assert np.nanmax(np.abs(Z - Y)) < np.ptp(expected.scores[:, 0]) / 499
+        mean, variance = moments(table, X.astype(np.float64), weight)
+        np.testing.assert_allclose(mean, 0, atol=1e-12)
+        np.testing.assert_allclose(variance, 1, rtol=1e-12)
+
+    def test_values_that_are_kept_have_their_own_scores(self, case):
+        table = learn_scores(case, None, 500, BLOM)
+        for j in range(case.shape[1]):
+            x = case[~np.isnan(case[:, j]), j]
+            values, first = np.unique(table.quantiles[:, j], return_index=True)
+            kept = np.isin(x, values)
+            probability = (rankdata(x)[kept] - BLOM) / (len(x) + 1 - 2 * BLOM)
+            # Up to shift and scale, which come from the interpolated scores.
+            own = table.scores[first, j][values.searchsorted(x[kept])]
+            slope, shift = np.polyfit(ndtri(probability), own, 1)
+            np.testing.assert_allclose(
+                own, slope * ndtri(probability) + shift, atol=1e-11
+            )
+            # Ties take variance, which the scores of rounded values are given back.
+            assert slope == pytest.approx(1, abs=0.05)
+
+    def test_they_do_not_depend_on_what_stands_beside(self, case):
+        together = learn_scores(case, None, 300, BLOM)
+        for j in range(case.shape[1]):
+            alone = learn_scores(case[:, [j]], None, 300, BLOM)
+            n = len(alone.scores)
+            np.testing.assert_array_equal(together.quantiles[:n, [j]], alone.quantiles)
+            np.testing.assert_array_equal(together.scores[:n, [j]], alone.scores)
+
+    @pytest.mark.parametrize("layout", ["F", "read-only", "strided"])
+    def test_any_layout(self, case, layout):
+        expected = learn_scores(case, None, 300, BLOM)
+        X = np.array(case, order="F" if layout == "F" else "C")
+        if layout == "strided":
+            X = np.repeat(case[::-1], 2, axis=1)[::-1, ::2]
+        X.setflags(write=layout != "read-only")
+        table = learn_scores(X, None, 300, BLOM)
+        np.testing.assert_array_equal(table.quantiles, expected.quantiles)
+        np.testing.assert_array_equal(table.scores, expected.scores)
+
+    def test_threads_change_nothing(self, case):
+        expected = learn_scores(case, None, 300, BLOM)
+        with threadpool_limits(1):
+            table = learn_scores(case, None, 300, BLOM)
+        np.testing.assert_array_equal(table.scores, expected.scores)
+
+    def test_rows_of_weight_0_are_as_left_out(self, case, rng):
+        weight = rng.integers(0, 3, size=len(case)).astype(float)
+        more = np.append(case, np.full((len(case), 4), np.inf), axis=0)
+        extended = np.append(weight, np.zeros(len(case)))
+        table = learn_scores(more, extended, 300, BLOM)
+        expected = learn_scores(case, weight, 300, BLOM)
+        np.testing.assert_array_equal(table.quantiles, expected.quantiles)
+        np.testing.assert_array_equal(table.scores, expected.scores)
+
+    @pytest.mark.parametrize("value", [np.inf, -np.inf])
+    def test_infinite_values(self, case, value):
+        case[123_456, 2] = value
+        table = learn_scores(case, None, 300, BLOM)
+        assert table.infinite.tolist() == [False, False, True, False]
+
+    def test_without_numba(self, case, monkeypatch, sorted_whole):
+        monkeypatch.setattr(ranks, "compiled_kernels", lambda family: None)
+        table = learn_scores(case, None, 300, BLOM)
+        expected = sorted_whole(case, None, 300, BLOM)
+        np.testing.assert_array_equal(table.scores, expected.scores)
+
+    @pytest.mark.parametrize("dtype", [np.float64, np.float32])
+    @pytest.mark.parametrize("weighted", [False, True])
+    def test_memory(self, rng, dtype, weighted):
+        X = rng.normal(size=(200_000, 40)).astype(dtype)
+        weight = rng.random(200_000) if weighted else None
+        learn_scores(X, weight, 1_000, BLOM)
+        tracemalloc.start()
+        try:
+            learn_scores(X, weight, 1_000, BLOM)
+            used = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert used < 0.3 * X.nbytes

@@ -6,6 +6,7 @@ from sknorm._kernels.sorting import (
     as_counts,
     by_column,
     column_groups,
+    each_sorted,
     map_sorted,
     sort_rows,
 )
@@ -99,6 +100,13 @@ def test_small_tables_are_cut_by_lines_of_cache():
     assert column_groups((100, 20)) == [slice(0, 8), slice(8, 16), slice(16, 20)]
 
 
+def test_threads_get_as_many_columns_each(monkeypatch):
+    monkeypatch.setattr(sorting, "thread_count", lambda: 2)
+    widths = [g.stop - g.start for g in column_groups((10_000, 20))]
+    assert widths == [5, 5, 5, 5]
+    assert column_groups((1_000_000, 1)) == [slice(0, 1)]
+
+
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("n_rows", [1, 2 * sorting._TILE, 2 * sorting._TILE + 1])
 def test_by_column_copies(rng, order, n_rows):
@@ -107,6 +115,34 @@ def test_by_column_copies(rng, order, n_rows):
     np.testing.assert_array_equal(columns, X.T)
     assert columns.flags.c_contiguous
     assert not np.shares_memory(columns, X)
+
+
+def test_by_column_copies_some_rows(rng):
+    X = rng.random((2 * sorting._TILE, 3))
+    rows = np.flatnonzero(rng.random(len(X)) < 0.7)
+    np.testing.assert_array_equal(by_column(X, rows), X[rows].T)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("columns", [[], [1], [0, 1, 2]])
+def test_columns_are_sorted_one_by_one(rng, columns, weighted):
+    X = rng.normal(size=(6_000, 3))
+    X[::9, 1] = np.nan
+    before = X.copy()
+    weight = rng.integers(0, 3, size=6_000).astype(float) if weighted else None
+    rows = slice(None) if weight is None else weight > 0
+    found = list(each_sorted(X, weight, columns))
+    assert [j for j, _, _ in found] == columns
+    for j, values, beside in found:
+        order = np.argsort(X[rows, j])
+        np.testing.assert_array_equal(values, X[rows, j][order])
+        if weight is None:
+            assert beside is None
+        else:
+            present = ~np.isnan(values)
+            expected = weight[rows][order]
+            np.testing.assert_array_equal(beside[present], expected[present])
+    np.testing.assert_array_equal(X, before)
 
 
 class TestAsCounts:

@@ -21,14 +21,8 @@ from sknorm._kernels.array_api.blocks import (
 )
 from sknorm._kernels.array_api.moments import column_moments
 from sknorm._kernels.array_api.quantiles import sort_columns
-from sknorm._kernels.ranks import (
-    ScoreTable,
-    bridged,
-    by_column,
-    is_constant,
-    normal_scores,
-    side_by_side,
-)
+from sknorm._kernels.knots import is_constant, normal_scores
+from sknorm._kernels.ranks import ScoreTable, bridged, by_column, side_by_side
 
 __all__ = ["interpolate_columns", "learn_scores", "search_columns"]
 

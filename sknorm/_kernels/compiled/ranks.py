@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit, types
 
-__all__ = ["interpolate_rows", "segment_sums"]
+__all__ = ["interpolate_rows"]
 
 # Rows of a column that are looked up together, in buffers of the first-level cache.
 _ROWS = 1024
@@ -91,69 +91,3 @@ def interpolate_rows(
                 y = low + part * (high - low)
                 # What rounding adds must not lead past the next knot's value.
                 out[start + i, j] = high if y > high else y
-
-
-@njit(
-    [
-        types.void(
-            types.Array(dtype, 1, "C", readonly=True),
-            _NUMBERS,
-            types.Array(types.int64, 1, "C", readonly=True),
-            _NUMBERS,
-            types.float64,
-            types.Array(types.float64, 2, "C"),
-        )
-        for dtype in _DTYPES
-    ],
-    cache=True,
-    nogil=True,
-    # Sums in any order, so that they are vectorised; NaN and infinity keep their sense.
-    fastmath={"reassoc"},
-)
-def segment_sums(
-    values: np.ndarray,
-    weight: np.ndarray,
-    starts: np.ndarray,
-    knots: np.ndarray,
-    unit: float,
-    sums: np.ndarray,
-) -> None:
-    """Sum how far values are on their way between knots, see ``ranks.segment_sums``.
-
-    Parameters
-    ----------
-    values : ndarray of shape (n_values,)
-        float32 or float64, ascending.
-    weight : ndarray of shape (n_values,) or (0,)
-        Weights of the values; none for equal ones.
-    starts : ndarray of shape (n_knots,)
-        Where the segment of each knot begins.
-    knots : ndarray of shape (n_knots,)
-        The knots, in units of ``1 / unit``.
-    unit : float
-        What values are multiplied by.
-    sums : ndarray of shape (2, n_knots)
-        Set to the sums of parts and of their squares.
-    """
-    n_knots = len(knots)
-    sums[:, n_knots - 1] = 0.0
-    for k in range(n_knots - 1):
-        left = knots[k]
-        width = knots[k + 1] - left
-        if width == 0.0:
-            width = 1.0
-        first = 0.0
-        second = 0.0
-        if len(weight):
-            for i in range(starts[k], starts[k + 1]):
-                part = (values[i] * unit - left) / width
-                weighted = weight[i] * part
-                first += weighted
-                second += weighted * part
-        else:
-            for i in range(starts[k], starts[k + 1]):
-                part = (values[i] * unit - left) / width
-                first += part
-                second += part * part
-        sums[0, k] = first
-        sums[1, k] = second

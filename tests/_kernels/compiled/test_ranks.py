@@ -92,30 +92,3 @@ def test_every_layout_runs_the_same_code(rng):
         expected, _ = ranks.interpolate_columns(part, knots, values)
         np.testing.assert_array_equal(out, expected)
     assert len(compiled.interpolate_rows.signatures) == before == 2
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("scale", [1.0, 1e300, 1e-310])
-def test_segment_sums_as_in_numpy(rng, weighted, dtype, scale):
-    if dtype == np.float32 and scale != 1.0:
-        scale = 1e38 if scale > 1 else 1e-44
-    values = np.sort(scale * rng.uniform(-1.7, 1.7, size=5_000)).astype(dtype)
-    weight = rng.random(5_000) if weighted else None
-    chosen = np.unique(np.append(rng.choice(5_000, 20), [0, 4_999]))
-    knots = np.unique(values[chosen]).astype(np.float64)
-    starts = values.searchsorted(knots.astype(dtype))
-    expected = ranks.segment_sums(values, weight, starts, knots)
-    result = ranks.segment_sums(values, weight, starts, knots, compiled)
-    # Sums of positive numbers in another order, of up to 5 000.
-    np.testing.assert_allclose(result, expected, rtol=1e-13)
-    assert result[0].max() > 10
-
-
-def test_segment_sums_of_the_largest_numbers():
-    largest = np.finfo(np.float64).max
-    values = np.array([-largest, 0.0, 5e-324, largest])
-    sums = ranks.segment_sums(values, None, np.array([0, 3]), values[[0, 3]], compiled)
-    np.testing.assert_array_equal(sums, [[1.0, 0.0], [0.5, 0.0]])
-    sums = ranks.segment_sums(values, None, np.arange(4), values, compiled)
-    np.testing.assert_array_equal(sums, np.zeros((2, 4)))
