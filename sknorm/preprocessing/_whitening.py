@@ -306,13 +306,14 @@ class WhiteningStandardizer(SummaryStandardizer):
         if self.method in _COMPONENTS:
             n_outputs, outputs = self.n_components_, np.arange(len(whitening))
         # Of standardized columns, which leave the range of doubles nowhere.
-        self._mixing = np.zeros((n_outputs, self.n_features_in_))
-        self._mixing[np.ix_(outputs, columns)] = whitening * size
-        self._unmixing = np.zeros(self._mixing.T.shape)
-        self._unmixing[np.ix_(columns, outputs)] = coloring / size[:, None]
+        mixing = np.zeros((n_outputs, self.n_features_in_))
+        mixing[np.ix_(outputs, columns)] = whitening * size
+        unmixing = np.zeros(mixing.T.shape)
+        unmixing[np.ix_(columns, outputs)] = coloring / size[:, None]
+        self._matrices = mixing, unmixing
         with np.errstate(over="ignore", under="ignore"):
-            whitening = self._mixing / self.scale_
-            self.coloring_ = self._unmixing * self.scale_[:, None]
+            whitening = mixing / self.scale_
+            self.coloring_ = unmixing * self.scale_[:, None]
         self.whitening_ = np.clip(whitening, -_LARGEST, _LARGEST)
 
     def _find_shrinkage(self, covariance, columns):
@@ -359,12 +360,14 @@ class WhiteningStandardizer(SummaryStandardizer):
             )
 
     def _transform(self, X, out):
-        return self._apply(mix_columns, X, self._mixing, out, self._refuse_infinite)
+        return self._apply(
+            mix_columns, X, self._matrices[0], out, self._refuse_infinite
+        )
 
     def _inverse_transform(self, X, out):
         components = self.method in _COMPONENTS
         refuse = _refuse_infinite_components if components else self._refuse_infinite
-        return self._apply(unmix_columns, X, self._unmixing, out, refuse)
+        return self._apply(unmix_columns, X, self._matrices[1], out, refuse)
 
     def _apply(self, kernel, X, matrix, out, on_infinite):
         depends = matrix != 0
@@ -378,7 +381,7 @@ class WhiteningStandardizer(SummaryStandardizer):
     def _center(self):
         remainder = np.nan_to_num(self.statistics_.moments.mean_remainder)
         # Below a unit in the last place of a whitened value it can't be seen.
-        matters = np.abs(self._mixing @ (remainder / self.scale_)) > _EPS
+        matters = np.abs(self._matrices[0] @ (remainder / self.scale_)) > _EPS
         return (self.mean_, remainder) if matters.any() else (self.mean_,)
 
 
