@@ -522,7 +522,7 @@ class TestMissing:
 
 @every_method
 def test_infinite_values_are_refused_by_name(X, method):
-    frame = pd.DataFrame(X, columns=list("abcd"))
+    frame = pd.DataFrame(X.copy(), columns=list("abcd"))
     whitener = WhiteningStandardizer(method=method).fit(frame)
     frame.loc[5, "c"] = np.inf
     message = "Input X contains infinity in 1 column: 'c'"

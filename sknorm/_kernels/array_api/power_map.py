@@ -14,6 +14,9 @@ from sknorm._kernels.power_map import PowerMap
 
 __all__ = ["log_ratio", "map_back", "map_columns"]
 
+# Numbers beside which 1 is lost.
+_LARGE = 1e17
+
 _Refuse = Callable[[np.ndarray], None]
 
 
@@ -82,7 +85,9 @@ def map_back(Z: Any, mapped: PowerMap, out: Any = None, *, on_infinite: _Refuse)
         origin, unit, less, rate, factor, add = sides.chosen(below)
         w = (z - add) / factor
         # Beyond -1 is what no value is mapped to.
-        t = xp.log1p(xp.maximum(w, -xp.ones_like(w))) / rate + less
+        w = xp.maximum(w, -xp.ones_like(w))
+        # Of a large w it is log(w), and infinite from 1e307 on in some PyTorch.
+        t = xp.where(w > _LARGE, xp.log(xp.abs(w)), xp.log1p(w)) / rate + less
         a = xp.expm1(t)
         far = xp.exp(t) / unit - mapped.shift
         a = xp.where(a < -0.5, far, a / unit + origin)
