@@ -14,6 +14,7 @@ from scipy.sparse import issparse
 from sknorm._array_api import is_foreign
 from sknorm._kernels.array_api import array_kernels
 from sknorm._kernels.compiled import compiled_kernels
+from sknorm._kernels.pages import first_page_end
 from sknorm._kernels.threads import in_threads, thread_count
 from sknorm._kernels.tiles import column_blocks, frozen, row_tiles
 
@@ -183,6 +184,11 @@ class _Map:
     scale: np.ndarray | None
     clip: Clip
     undo: bool
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether numbers are shifted and scaled, and that is all."""
+        return self.clip is None and not self.undo
 
     @functools.cached_property
     def factor(self) -> np.ndarray | None:
@@ -410,23 +416,23 @@ def _is_for_compiled(X: np.ndarray, out: np.ndarray) -> bool:
 def _by_parts(X: np.ndarray, out: np.ndarray, how: _Map, kernels: ModuleType) -> bool:
     """Do in compiled code what :func:`_by_tiles` does."""
     n_features = X.shape[1]
-    operands = how.operands(n_features)
-    if X.flags.c_contiguous and out.flags.c_contiguous:
-        kernel, per_row = kernels.apply_rows, n_features
-        repeats = -(-_COMPILED_LINE // n_features)
-        operands = [np.tile(operand, repeats) for operand in operands]
-        source, target = X.reshape(-1), out.reshape(-1)
-    else:
-        kernel, per_row = kernels.apply_columns, 1
-        source, target = X.T, out.T
+    by_rows = X.flags.c_contiguous and out.flags.c_contiguous
+    source, target = (X.reshape(-1), out.reshape(-1)) if by_rows else (X.T, out.T)
+    repeats = -(-_COMPILED_LINE // n_features) if by_rows else 1
+    operands = [np.tile(operand, repeats) for operand in how.operands(n_features)]
     source, *operands = map(frozen, (source, *operands))
-    kind = kernels.CLIPS[None if how.clip is None else how.clip[0]]
-    if how.clip is None and np.may_share_memory(X, out):
-        kind = kernels.IN_PLACE
-    bound = 1.0 if how.clip is None else float(how.clip[1])
+    per_row = n_features if by_rows else 1
+    options: tuple[Any, ...]
+    if by_rows and how.is_plain and not np.may_share_memory(X, out):
+        # Most calls: they wait for nothing else to be compiled.
+        kernel, options = kernels.scale_rows, (first_page_end(target),)
+    else:
+        kernel = kernels.apply_rows if by_rows else kernels.apply_columns
+        kind, bound = (None, 1.0) if how.clip is None else how.clip
+        options = how.undo, kernels.CLIPS[kind], float(bound)
 
     def work(rows: slice) -> bool:
         start, stop = per_row * rows.start, per_row * rows.stop
-        return kernel(source, target, start, stop, *operands, how.undo, kind, bound)
+        return kernel(source, target, start, stop, *operands, *options)
 
     return any(in_threads(work, _parts(X), X.size))

@@ -381,13 +381,15 @@ def _compiled_columns(
     step = max(1, _PART // n_features)
     parts = [slice(i, min(i + step, n_rows)) for i in range(0, n_rows, step)]
 
+    look_through = kernels.look_through(X.dtype)
+
     def look(rows: slice) -> tuple:
         n = rows.stop - rows.start
         sums = np.zeros((n_features, 2, edges.shape[1]))
         totals = np.tile([0.0, 0.0, np.inf, -np.inf], (n_features, 1))
         inside = np.zeros(n_features, dtype=np.int64)
         x, w = np.empty((2, n_features, n + 1))
-        kernels.look_through(
+        look_through(
             X[rows], weights[rows], origin, center is not None,
             edges, sums, totals, x, w, inside,
         )  # fmt: skip

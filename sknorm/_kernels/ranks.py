@@ -180,10 +180,12 @@ def interpolate_columns(
     # Contiguous, as the compiled version asks for.
     last = knots[-1].copy()
     compiled = _compiled("ranks", X.size)
+    work = _interpolate_rows
+    if compiled is not None:
+        work = compiled.interpolate_rows(X.dtype)
 
     def look_up(rows: slice) -> np.ndarray:
         infinite = np.zeros(X.shape[1], dtype=bool)
-        work = _interpolate_rows if compiled is None else compiled.interpolate_rows
         work(X[rows], *tables, last, out[rows], infinite)
         return infinite
 

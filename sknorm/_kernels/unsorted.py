@@ -174,7 +174,7 @@ class Sample:
         beyond = np.empty((n_columns, room))
         beside = np.empty((n_columns, 0 if self.weight is None else room))
         counts = np.zeros((n_columns, 2), dtype=np.int64)
-        self.compiled.weigh_segments(
+        self.compiled.weigh_segments(X.dtype)(
             X, frozen(np.empty(0) if self.weight is None else self.weight),
             knots, inverse, first, cells, grid, sums, beyond, beside, counts,
         )  # fmt: skip

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-__all__ = ["CLIPS", "IN_PLACE", "apply_columns", "apply_rows"]
+from sknorm._kernels.pages import HUGE_PAGE
+
+__all__ = ["CLIPS", "apply_columns", "apply_rows", "scale_rows"]
 
 # How the kernels are told of a clip.
 CLIPS = {None: 0, "hard": 1, "smooth": 2}
-# As none, but for an ``out`` that is ``x``.
-IN_PLACE = 3
 
-_NONE, _HARD, _SMOOTH = CLIPS[None], CLIPS["hard"], CLIPS["smooth"]
+_HARD, _SMOOTH = CLIPS["hard"], CLIPS["smooth"]
 _FAR = 1e9
 _LINE = 512
 
@@ -63,32 +63,13 @@ def _unbend(z, bound):
 
 
 @njit(**_inlined)
-def _direct(x, out, first, second, factor, undo, split):
-    """Scale numbers with parameters of their own, and count the infinite ones.
-
-    Without ``split`` the second part of a center is 0.
-    """
+def _direct(x, out, first, second, factor):
+    """Scale numbers with parameters of their own, and count the infinite ones."""
     infinite = 0
-    if undo and split:
-        for j in range(len(x)):
-            value = np.float64(x[j])
-            infinite += math.fabs(value) == math.inf
-            out[j] = (value * factor[j] + second[j]) + first[j]
-    elif undo:
-        for j in range(len(x)):
-            value = np.float64(x[j])
-            infinite += math.fabs(value) == math.inf
-            out[j] = value * factor[j] + first[j]
-    elif split:
-        for j in range(len(x)):
-            value = np.float64(x[j])
-            infinite += math.fabs(value) == math.inf
-            out[j] = ((value - first[j]) - second[j]) * factor[j]
-    else:
-        for j in range(len(x)):
-            value = np.float64(x[j])
-            infinite += math.fabs(value) == math.inf
-            out[j] = (value - first[j]) * factor[j]
+    for j in range(len(x)):
+        value = np.float64(x[j])
+        infinite += math.fabs(value) == math.inf
+        out[j] = ((value - first[j]) - second[j]) * factor[j]
     return infinite
 
 
@@ -121,29 +102,50 @@ def _detour(x, out, first, second, factor, undo, kind, bound, z):
     return infinite
 
 
-@njit(**_inner)
-def _line(x, out, first, second, factor, undo, split, kind, bound, z):
-    if kind == _NONE:
-        return _direct(x, out, first, second, factor, undo, split)
-    return _detour(x, out, first, second, factor, undo, kind, bound, z)
-
-
 @njit(**_options)
-def apply_rows(x, out, start, stop, first, second, factor, undo, kind, bound):
+def scale_rows(x, out, start, stop, first, second, factor, ahead):
     """Scale the numbers ``start`` to ``stop`` of rows that lie end to end.
 
     Parameters
     ----------
     x, out : arrays of shape (n_rows * n_features,)
-        Where the numbers come from and go to.
+        Where the numbers come from and go to, which is memory of its own.
     start, stop : int
         Multiples of the length of a row.
     first, second, factor : arrays of shape (k * n_features,)
         What is subtracted and multiplied with, repeated for a few rows.
+    ahead : int
+        Where in ``out`` its first huge page ends, see ``_kernels/pages.py``.
+
+    Returns
+    -------
+    bool
+        Whether a number in ``x`` is infinite.
+    """
+    size = HUGE_PAGE // out.itemsize
+    touched = start
+    infinite = 0
+    for i in range(start, stop, len(factor)):
+        end = min(i + len(factor), stop)
+        while touched < end:
+            touched = min(touched + 1 + (ahead - touched - 1) % size, stop)
+            out[touched - 1] = 0.0
+        infinite += _direct(x[i:end], out[i:end], first, second, factor)
+    return infinite > 0
+
+
+@njit(**_options)
+def apply_rows(x, out, start, stop, first, second, factor, undo, kind, bound):
+    """Do what :func:`scale_rows` does, or the inverse, with a clip or in place.
+
+    Parameters
+    ----------
+    x, out, start, stop, first, second, factor
+        As for :func:`scale_rows`, but ``out`` may be ``x``.
     undo : bool
         Whether to do the inverse.
     kind, bound : int and float
-        Which of CLIPS or IN_PLACE, and where.
+        Which of CLIPS, and where.
 
     Returns
     -------
@@ -151,21 +153,18 @@ def apply_rows(x, out, start, stop, first, second, factor, undo, kind, bound):
         Whether a number in ``x`` is infinite.
     """
     z = np.empty(len(factor))
-    split = False
-    for j in range(len(second)):
-        split |= second[j] != 0.0
     infinite = 0
     for i in range(start, stop, len(factor)):
         end = min(i + len(factor), stop)
-        infinite += _line(
-            x[i:end], out[i:end], first, second, factor, undo, split, kind, bound, z
+        infinite += _detour(
+            x[i:end], out[i:end], first, second, factor, undo, kind, bound, z
         )
     return infinite > 0
 
 
 @njit(**_options)
 def apply_columns(x, out, start, stop, first, second, factor, undo, kind, bound):
-    """Scale the rows ``start`` to ``stop`` of a table in Fortran order.
+    """Do what :func:`apply_rows` does with a table in Fortran order.
 
     Parameters
     ----------
@@ -190,9 +189,8 @@ def apply_columns(x, out, start, stop, first, second, factor, undo, kind, bound)
         a[:] = first[column]
         b[:] = second[column]
         s[:] = factor[column]
-        split = second[column] != 0.0
         for i in range(start, stop, _LINE):
             line = x[column, i : min(i + _LINE, stop)]
             target = out[column, i : min(i + _LINE, stop)]
-            infinite += _line(line, target, a, b, s, undo, split, kind, bound, z)
+            infinite += _detour(line, target, a, b, s, undo, kind, bound, z)
     return infinite > 0

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from numba import njit, types
 
+from sknorm._kernels.compiled.dtypes import READ, for_dtype
+
 __all__ = ["segment_sums", "weigh_segments"]
 
 # Rows of a column that are looked at together, in buffers of the first-level cache.
 _ROWS = 1024
 
-_DTYPES = (types.float32, types.float64)
 _NUMBERS = types.Array(types.float64, 1, "C", readonly=True)
 _LINE = types.Array(types.float64, 1, "C")
 _TABLE = types.Array(types.float64, 2, "C")
@@ -148,24 +149,18 @@ def _weigh(
         own[0], own[1], own[2], own[3] = mass, equal, first_sum, second_sum
 
 
-@njit(
-    [
-        types.void(
-            types.Array(dtype, 2, "A", readonly=True),
-            _NUMBERS,
-            types.Array(types.float64, 2, "C", readonly=True),
-            types.Array(types.float64, 2, "C", readonly=True),
-            types.Array(types.int16, 2, "C"),
-            types.Array(types.int64, 2, "C"),
-            types.Array(types.float64, 2, "C", readonly=True),
-            types.Array(types.float64, 3, "C"),
-            _TABLE,
-            _TABLE,
-            types.Array(types.int64, 2, "C"),
-        )
-        for dtype in _DTYPES
-    ],
-    **_options,
+@for_dtype(
+    READ,
+    _NUMBERS,
+    types.Array(types.float64, 2, "C", readonly=True),
+    types.Array(types.float64, 2, "C", readonly=True),
+    types.Array(types.int16, 2, "C"),
+    types.Array(types.int64, 2, "C"),
+    types.Array(types.float64, 2, "C", readonly=True),
+    types.Array(types.float64, 3, "C"),
+    _TABLE,
+    _TABLE,
+    types.Array(types.int64, 2, "C"),
 )
 def weigh_segments(
     X, weight, knots, inverse, first, cells, grid, sums, beyond, beyond_weight, counts

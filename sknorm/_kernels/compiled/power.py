@@ -7,15 +7,15 @@ the last place.
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from llvmlite import ir  # type: ignore[import-untyped]
 from numba import njit, types
 from numba.extending import intrinsic
+
+from sknorm._kernels.compiled.dtypes import READ, WRITE, for_dtype
 
 __all__ = ["gather", "map_back", "map_columns", "power_moments", "take_logs"]
 
@@ -146,11 +146,11 @@ def _log1p(u):
 
 
 @njit(**_options)
-def _log_ratio(a, shift, origin, unit):
-    """Return ``log((a + shift) / (origin + shift))``, see ``power_map.log_ratio``."""
-    u = (a - origin) * unit
+def _log_ratio(a, shift, origin, base):
+    """Return ``log((a + shift) / base)``, see ``power_map.log_ratio``."""
+    u = (a - origin) / base
     near = u >= -0.5
-    f = 1.0 + u if near else (a + shift) * unit
+    f = 1.0 + u if near else (a + shift) / base
     return _log(f, u - (f - 1.0) if near else 0.0)
 
 
@@ -160,37 +160,13 @@ def _load(X, first, n, j, x):
         x[i] = np.float64(X[first + i, j])
 
 
-def _for_dtype(*arguments: Any) -> Callable[[Callable], Callable]:
-    """Compile a function for tables of a dtype when it is first asked for.
-
-    Tables are of any layout, so that C and Fortran order share what is compiled, and
-    one that is only read may be read-only or not.
-    """
-
-    def decorate(function: Callable) -> Callable:
-        @functools.cache
-        def compiled(dtype: np.dtype) -> Callable:
-            number = types.float32 if dtype == np.float32 else types.float64
-            tables: dict[Any, types.Type] = {
-                key: types.Array(number, 2, "A", readonly=key is _READ)
-                for key in (_READ, _WRITE)
-            }
-            given = [tables.get(each, each) for each in arguments]
-            return njit([types.void(*given)], **_options)(function)
-
-        return functools.wraps(function)(compiled)
-
-    return decorate
-
-
 _SIDES = types.Array(types.float64, 3, "C", readonly=True)
 _NUMBERS = types.Array(types.float64, 1, "C", readonly=True)
-_READ, _WRITE = "what is read", "what is written to"
 _MASK = types.Array(types.boolean, 1, "C")
 
 
-@_for_dtype(
-    _READ,
+@for_dtype(
+    READ,
     _NUMBERS,
     types.Array(types.float64, 2, "C"),
     types.Array(types.float64, 2, "C"),
@@ -260,7 +236,7 @@ def gather(
 def take_logs(
     values: np.ndarray,
     origin: float,
-    unit: float,
+    base: float,
     shift: float,
     less: float,
     scale: float,
@@ -271,11 +247,11 @@ def take_logs(
     ----------
     values : ndarray of shape (n_values,)
         What is replaced.
-    origin, unit, shift, less, scale : float
+    origin, base, shift, less, scale : float
         As in ``power_frame.signed_logs``.
     """
     for i in range(len(values)):
-        t = _log_ratio(math.fabs(values[i]), shift, origin, unit) - less
+        t = _log_ratio(math.fabs(values[i]), shift, origin, base) - less
         values[i] = math.copysign(1.0, values[i]) * t / scale
 
 
@@ -409,29 +385,29 @@ def power_moments(
 @njit(**_fused)
 def _forward(x, n, shift, upper, lower):
     """Transform a line of values in place."""
-    p0, r0, g0, rate0, a0, c0 = upper
-    p1, r1, g1, rate1, a1, c1 = lower
+    p0, b0, g0, rate0, a0, c0 = upper
+    p1, b1, g1, rate1, a1, c1 = lower
     for i in range(n):
         below = x[i] < 0.0
         origin = p1 if below else p0
-        unit = r1 if below else r0
+        base = b1 if below else b0
         less = g1 if below else g0
         rate = rate1 if below else rate0
         factor = a1 if below else a0
         add = c1 if below else c0
-        t = _log_ratio(math.fabs(x[i]), shift, origin, unit) - less
+        t = _log_ratio(math.fabs(x[i]), shift, origin, base) - less
         x[i] = factor * _expm1(rate * t) + add
 
 
 @njit(**_fused)
 def _backward(z, n, shift, upper, lower, border):
     """Transform a line of values back in place."""
-    p0, r0, g0, rate0, a0, c0 = upper
-    p1, r1, g1, rate1, a1, c1 = lower
+    p0, b0, g0, rate0, a0, c0 = upper
+    p1, b1, g1, rate1, a1, c1 = lower
     for i in range(n):
         below = z[i] < border
         origin = p1 if below else p0
-        unit = r1 if below else r0
+        base = b1 if below else b0
         less = g1 if below else g0
         rate = rate1 if below else rate0
         factor = a1 if below else a0
@@ -441,8 +417,8 @@ def _backward(z, n, shift, upper, lower, border):
         w = -1.0 if w < -1.0 else w
         t = _log1p(w) / rate + less
         # As with the logarithm: to all digits near the origin, and far below it.
-        near = origin + _expm1(t) / unit
-        far = _exp(t) / unit - shift
+        near = origin + _expm1(t) * base
+        far = _exp(t) * base - shift
         a = near if t > -0.5 else far
         z[i] = -a if below else a
 
@@ -459,11 +435,11 @@ def _side(sides, k, j):
     )
 
 
-@_for_dtype(
-    _READ,
+@for_dtype(
+    READ,
     _SIDES,
     types.float64,
-    _WRITE,
+    WRITE,
     _MASK,
     _MASK,
 )
@@ -511,12 +487,12 @@ def map_columns(
                 out[first + i, j] = x[i]
 
 
-@_for_dtype(
-    _READ,
+@for_dtype(
+    READ,
     _SIDES,
     types.float64,
     _NUMBERS,
-    _WRITE,
+    WRITE,
     _MASK,
 )
 def map_back(

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numba import njit, types
 
+from sknorm._kernels.compiled.dtypes import READ, for_dtype
+
 __all__ = ["look_through"]
 
 # Rows of a column that are looked at together, in buffers of the first-level cache.
@@ -77,23 +79,17 @@ def _collect(x, weight, edges, values, weights, n):
     return n
 
 
-@njit(
-    [
-        types.void(
-            types.Array(dtype, 2, "A", readonly=True),
-            types.Array(types.float64, 1, "C", readonly=True),
-            types.Array(types.float64, 1, "C", readonly=True),
-            types.boolean,
-            _TABLE,
-            types.Array(types.float64, 3, "C"),
-            _TABLE,
-            _TABLE,
-            _TABLE,
-            types.Array(types.int64, 1, "C"),
-        )
-        for dtype in (types.float32, types.float64)
-    ],
-    **_options,
+@for_dtype(
+    READ,
+    types.Array(types.float64, 1, "C", readonly=True),
+    types.Array(types.float64, 1, "C", readonly=True),
+    types.boolean,
+    _TABLE,
+    types.Array(types.float64, 3, "C"),
+    _TABLE,
+    _TABLE,
+    _TABLE,
+    types.Array(types.int64, 1, "C"),
 )
 def look_through(
     X, weight, center, deviate, edges, sums, totals, values, weights, n_inside

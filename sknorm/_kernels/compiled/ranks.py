@@ -3,38 +3,26 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, types
+from numba import types
+
+from sknorm._kernels.compiled.dtypes import READ, WRITE, for_dtype
 
 __all__ = ["interpolate_rows"]
 
 # Rows of a column that are looked up together, in buffers of the first-level cache.
 _ROWS = 1024
 
-_DTYPES = (types.float32, types.float64)
 _NUMBERS = types.Array(types.float64, 1, "C", readonly=True)
 _TABLE = types.Array(types.float64, 2, "C", readonly=True)
 
 
-def _table(dtype: types.Type, *, readonly: bool) -> types.Array:
-    # Of any layout, so that C and Fortran order share what is compiled; arrays that
-    # may be written to are taken where those that may not are asked for.
-    return types.Array(dtype, 2, "A", readonly=readonly)
-
-
-@njit(
-    [
-        types.void(
-            _table(dtype, readonly=True),
-            _TABLE,
-            _TABLE,
-            _NUMBERS,
-            _table(dtype, readonly=False),
-            types.Array(types.boolean, 1, "C"),
-        )
-        for dtype in _DTYPES
-    ],
-    cache=True,
-    nogil=True,
+@for_dtype(
+    READ,
+    _TABLE,
+    _TABLE,
+    _NUMBERS,
+    WRITE,
+    types.Array(types.boolean, 1, "C"),
 )
 def interpolate_rows(
     X: np.ndarray,

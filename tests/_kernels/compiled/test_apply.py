@@ -86,7 +86,8 @@ def test_it_is_used_for_arrays_that_nobody_may_write_to(monkeypatch, rng, order,
 def count_signatures():
     from sknorm._kernels.compiled import apply as kernels
 
-    return len(kernels.apply_rows.signatures), len(kernels.apply_columns.signatures)
+    names = "scale_rows", "apply_rows", "apply_columns"
+    return [len(getattr(kernels, name).signatures) for name in names]
 
 
 @pytest.mark.parametrize("layout", ["rows", "columns", "both", "foreign", "unaligned"])
@@ -130,3 +131,15 @@ def test_the_number_of_threads_is_nothing(monkeypatch, rng, n_threads):
     monkeypatch.setattr("sknorm._kernels.threads.thread_count", lambda: n_threads)
     monkeypatch.setattr(apply, "_PART", 100_000)
     np.testing.assert_array_equal(scale_columns(X, (mean,), scale), expected)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("n_features", [1, 3, 50, 700])
+def test_pages_are_asked_for_before_they_are_written_to(
+    both, monkeypatch, rng, dtype, n_features
+):
+    # Several pages of 2 MiB in a part, whose edges lie within rows and parts.
+    monkeypatch.setattr(apply, "_PART", 1_300_003)
+    X = rng.normal(size=(2_700_000 // n_features, n_features)).astype(dtype)
+    mean = rng.normal(size=n_features)
+    assert_same_bits(*both(scale_columns, X, (mean,), None))

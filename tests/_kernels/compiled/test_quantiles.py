@@ -17,7 +17,7 @@ def look(X, edges, weight=(), center=None):
     values, weights = np.full((2, p, n + 1), np.nan)
     inside = np.zeros(p, dtype=np.int64)
     origin = np.zeros(p) if center is None else center
-    look_through(
+    look_through(X.dtype)(
         X, np.array(weight, dtype=np.float64), origin, center is not None,
         edges, sums, totals, values, weights, inside,
     )  # fmt: skip
@@ -81,7 +81,7 @@ def test_calls_add_up(rng):
     whole_sums, whole_totals, _ = look(X, edges)
     sums, totals = np.zeros((1, 2, 2)), np.array([[0.0, 0.0, np.inf, -np.inf]])
     for rows in (slice(0, 400), slice(400, N_ROWS)):
-        look_through(
+        look_through(X.dtype)(
             X[rows], np.empty(0), np.zeros(1), False, edges, sums, totals,
             *np.empty((2, 1, N_ROWS + 1)), np.zeros(1, dtype=np.int64),
         )  # fmt: skip
