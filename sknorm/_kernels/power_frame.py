@@ -20,8 +20,6 @@ _LEAST_RATE = 1e-100
 _FAR, _FAR_POWER = 40.0, 2.0
 # A column is constant if its values differ by so many units in the last place.
 _CONSTANT_UNITS = 4
-# Between these numbers so are their inverses, and neither is subnormal.
-_TINY, _HUGE = 1e-290, 1e290
 _EPS = float(np.finfo(np.float64).eps)
 _LARGEST = float(np.finfo(np.float64).max)
 
@@ -40,7 +38,7 @@ class Frame:
         1 for Yeo-Johnson, 0 for Box-Cox.
     mirrored, mixed, constant : ndarray of bool of shape (n_columns,)
         Kinds of columns.
-    origin, unit, less : ndarray of shape (n_columns,)
+    origin, base, less : ndarray of shape (n_columns,)
         How the logarithm is taken, see :class:`~sknorm._kernels.power_map.PowerMap`.
     start : ndarray of shape (n_columns,)
         Logarithm that all are measured from.
@@ -55,7 +53,7 @@ class Frame:
     mixed: np.ndarray
     constant: np.ndarray
     origin: np.ndarray
-    unit: np.ndarray
+    base: np.ndarray
     less: np.ndarray
     start: np.ndarray
     scale: np.ndarray
@@ -71,22 +69,21 @@ class Frame:
         near = np.where(mixed, 0.0, np.where(mirrored, -high, low))
         far = np.where(mirrored, -low, high)
         start = np.log1p(near) if shift else np.log(near)
-        close = (far - near <= near + shift) & (near > _TINY - shift) & (near < _HUGE)
-        close |= constant & (near > _TINY - shift) & (near < _HUGE)
-        origin = np.where(close | mixed, near, 1.0 - shift)
-        unit = 1.0 / (origin + shift)
-        less = np.where(close | mixed, 0.0, start)
-        up = log_ratio(far, shift, origin, unit) - less
+        from_near = (far - near <= near + shift) | mixed
+        origin = np.where(from_near, near, 1.0 - shift)
+        base = origin + shift
+        less = np.where(from_near, 0.0, start)
+        up = log_ratio(far, shift, origin, base) - less
         down = np.where(mixed, np.log1p(np.maximum(-low, 0.0)), 0.0)
         scale = np.where(constant, 1.0, np.maximum(up, down))
         extent = np.stack([up, down]) / scale
         return cls(
-            shift, mirrored, mixed, constant, origin, unit, less, start, scale, extent
+            shift, mirrored, mixed, constant, origin, base, less, start, scale, extent
         )
 
     def take(self, index: np.ndarray) -> Frame:
         """Return the frame of some of the columns."""
-        each = (self.mirrored, self.mixed, self.constant, self.origin, self.unit,
+        each = (self.mirrored, self.mixed, self.constant, self.origin, self.base,
                 self.less, self.start, self.scale, self.extent)  # fmt: skip
         return Frame(self.shift, *(array[..., index] for array in each))
 
@@ -127,11 +124,11 @@ def signed_logs(values: np.ndarray, frame: Frame) -> np.ndarray:
     ndarray of shape (n_columns, n_values)
         From 0 up to 1, or from -1 in columns of both signs.
     """
-    origin, unit, less, scale = (
+    origin, base, less, scale = (
         array[:, np.newaxis]
-        for array in (frame.origin, frame.unit, frame.less, frame.scale)
+        for array in (frame.origin, frame.base, frame.less, frame.scale)
     )
-    t = log_ratio(np.abs(values), frame.shift, origin, unit)
+    t = log_ratio(np.abs(values), frame.shift, origin, base)
     if frame.less.any():
         t -= less
     t /= scale
@@ -163,7 +160,7 @@ def standard_sides(
     own_over, other_over = frame.over(rate)
     over = np.maximum(own_over, other_over)
     own = _side(frame, rate, own_over, over)
-    own[:3] = frame.origin, frame.unit, own[2] + frame.less
+    own[:3] = frame.origin, frame.base, own[2] + frame.less
     # The other sign: in a mixed column as its own, else seen from far off.
     opposite = 2.0 * frame.scale - rate
     other = _side(frame, opposite, other_over, np.where(frame.mixed, over, 0.0))

@@ -34,7 +34,7 @@ _PART = 262_144
 # that differ by side.
 _LAYERS = 4
 # What the numbers of a side are, see `PowerMap`.
-_ORIGIN, _UNIT, _LESS, _RATE, _FACTOR, _ADD = range(6)
+_ORIGIN, _BASE, _LESS, _RATE, _FACTOR, _ADD = range(6)
 
 _Refuse = Callable[[np.ndarray], None]
 _Spare = Sequence[np.ndarray]
@@ -44,13 +44,13 @@ _Spare = Sequence[np.ndarray]
 class PowerMap:
     """What the values of each column are mapped to.
 
-    A value a = abs(x) has t = log((a + shift) / (origin + shift)) - less, and becomes
+    A value a = abs(x) has t = log((a + shift) / base) - less, and becomes
     factor * expm1(rate * t) + add. No rate is 0.
 
     Attributes
     ----------
     sides : ndarray of shape (2, 6, n_features)
-        Origin, unit = 1 / (origin + shift), less, rate, factor and add, for x >= 0 and
+        Origin, base = origin + shift, less, rate, factor and add, for x >= 0 and
         for x < 0. NaN for a column without values.
     border : ndarray of shape (n_features,)
         What 0 is mapped to, with what is negative below.
@@ -72,8 +72,7 @@ class PowerMap:
     @functools.cached_property
     def is_plain(self) -> bool:
         """Whether t is log1p(a), up to what it is less."""
-        origin, unit = self.sides[:, _ORIGIN], self.sides[:, _UNIT]
-        return self.shift == 1 and not origin.any() and not (unit != 1.0).any()
+        return self.shift == 1 and not self.sides[:, _ORIGIN].any()
 
     @functools.cached_property
     def has_less(self) -> bool:
@@ -242,7 +241,7 @@ def map_tile(
     if mapped.is_plain:
         np.log1p(t, out=t)
     else:
-        t = log_ratio(t, mapped.shift, chosen[_ORIGIN], chosen[_UNIT])
+        t = log_ratio(t, mapped.shift, chosen[_ORIGIN], chosen[_BASE])
     if mapped.has_less:
         t -= chosen[_LESS]
     t *= chosen[_RATE]
@@ -284,10 +283,10 @@ def map_tile_back(
     else:
         a = np.expm1(t)
         far = a < -0.5
-        a /= chosen[_UNIT]
+        a *= chosen[_BASE]
         a += chosen[_ORIGIN]
         if far.any():
-            np.copyto(a, np.exp(t) / chosen[_UNIT] - mapped.shift, where=far)
+            np.copyto(a, np.exp(t) * chosen[_BASE] - mapped.shift, where=far)
     return np.negative(a, out=a, where=below)
 
 
@@ -344,16 +343,16 @@ def quiet() -> np.errstate:
 
 
 def log_ratio(
-    a: np.ndarray, shift: float, origin: np.ndarray, unit: np.ndarray
+    a: np.ndarray, shift: float, origin: np.ndarray, base: np.ndarray
 ) -> np.ndarray:
-    """Return ``log((a + shift) / (origin + shift))``, given 1 over the divisor.
+    """Return ``log((a + shift) / base)``, with the base ``origin + shift``.
 
     It has all digits both near the origin, where the quotient is close to 1, and far
     below it.
     """
-    u = (a - origin) * unit
+    u = (a - origin) / base
     t = np.log1p(u)
     far = u < -0.5
     if far.any():
-        t = np.where(far, np.log((a + shift) * unit), t)
+        t = np.where(far, np.log((a + shift) / base), t)
     return t

@@ -102,7 +102,7 @@ class Table:
             self.kernels.take_logs(
                 self.values[j, : self.count[j]],
                 frame.origin[j],
-                frame.unit[j],
+                frame.base[j],
                 frame.shift,
                 frame.less[j],
                 scale[j],

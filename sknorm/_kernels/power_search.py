@@ -23,6 +23,9 @@ _CLOSE, _STEPS = 1e-12, 200
 # See `Search._is_invertible`.
 _TOLERANCE, _ROUNDING_UNITS = 1e-6, 4
 _EPS = float(np.finfo(np.float64).eps)
+# Between these the inverse of a number is finite, and not 0.
+_LARGEST = float(np.finfo(np.float64).max)
+_SMALLEST = float(np.nextafter(1.0 / _LARGEST, 1.0))
 
 
 @dataclass
@@ -53,7 +56,8 @@ class Search:
         frame = self.frame
         # What a constant column has: the power 1, and differences left as they are.
         rate = frame.scale.copy()
-        mean, std = np.zeros_like(rate), frame.unit * np.exp(-frame.less)
+        mean = np.zeros_like(rate)
+        std = np.clip(np.exp(-frame.less) / frame.base, _SMALLEST, _LARGEST)
         varied = np.flatnonzero(~frame.constant)
         if len(varied):
             rate[varied], mean[varied], var = self._maximise(varied)

@@ -314,6 +314,29 @@ class TestWherePowerTransformerIsWrong:
             _, Z, _ = theirs(X)
             assert not np.isclose(Z.std(), 1)
 
+    @pytest.mark.parametrize("origin", [1e-310, 1e-300, 1e300, 1.5e308])
+    @pytest.mark.parametrize("method", METHODS)
+    @pytest.mark.parametrize("n", [50, 600_000], ids=["tiles", "compiled"])
+    def test_far_from_0_beside_their_spread(self, rng, origin, method, n):
+        if method == "yeo-johnson" and origin < 1:
+            origin = -1 / origin if origin > 1 / sys.float_info.max else -1.5e308
+        X = column(origin * (1 + 1e-10 * rng.normal(size=n)))
+        scaler = PowerStandardizer(method).fit(X)
+        Z = scaler.transform(X)
+        assert scaler.lambdas_ != 1
+        assert_usable(X, Z, scaler.inverse_transform(Z))
+
+    @pytest.mark.parametrize(
+        "value", [5e-324, 1e-310, 1e-300, 1e300, sys.float_info.max]
+    )
+    @pytest.mark.parametrize("method", METHODS)
+    def test_a_constant_comes_back(self, value, method):
+        X = np.full((3, 1), value)
+        scaler = PowerStandardizer(method).fit(X)
+        Z = scaler.transform(X)
+        np.testing.assert_array_equal(Z, 0)
+        np.testing.assert_array_equal(scaler.inverse_transform(Z), X)
+
     @pytest.mark.parametrize(
         "values",
         [[-1.7e308, 1.7e308, 1e308], [-5e-324, 5e-324, 1e-323], [-1e-300, 0, 1e300]],

@@ -54,8 +54,8 @@ def map_columns(
     sides = _Sides(mapped, X)
 
     def work(x: Any) -> Any:
-        origin, unit, less, rate, factor, add = sides.chosen(x < 0)
-        t = log_ratio(xp.abs(x), mapped.shift, origin, unit)
+        origin, base, less, rate, factor, add = sides.chosen(x < 0)
+        t = log_ratio(xp.abs(x), mapped.shift, origin, base)
         return factor * xp.expm1(rate * (t - less)) + add
 
     return map_blocks(work, X, out, X.shape[1])
@@ -82,22 +82,22 @@ def map_back(Z: Any, mapped: PowerMap, out: Any = None, *, on_infinite: _Refuse)
 
     def work(z: Any) -> Any:
         below = z < border
-        origin, unit, less, rate, factor, add = sides.chosen(below)
+        origin, base, less, rate, factor, add = sides.chosen(below)
         w = (z - add) / factor
         # Beyond -1 is what no value is mapped to.
         w = xp.maximum(w, -xp.ones_like(w))
         # Of a large w it is log(w), and infinite from 1e307 on in some PyTorch.
         t = xp.where(w > _LARGE, xp.log(xp.abs(w)), xp.log1p(w)) / rate + less
         a = xp.expm1(t)
-        far = xp.exp(t) / unit - mapped.shift
-        a = xp.where(a < -0.5, far, a / unit + origin)
+        far = xp.exp(t) * base - mapped.shift
+        a = xp.where(a < -0.5, far, a * base + origin)
         return xp.where(below, -a, a)
 
     return map_blocks(work, Z, out, Z.shape[1])
 
 
-def log_ratio(a: Any, shift: float, origin: Any, unit: Any) -> Any:
-    """Return ``log((a + shift) / (origin + shift))``, given 1 over the divisor.
+def log_ratio(a: Any, shift: float, origin: Any, base: Any) -> Any:
+    """Return ``log((a + shift) / base)``, with the base ``origin + shift``.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def log_ratio(a: Any, shift: float, origin: Any, unit: Any) -> Any:
         Numbers.
     shift : float
         What is added to them.
-    origin, unit : array that can be broadcast to a
+    origin, base : array that can be broadcast to a
         What they are measured from.
 
     Returns
@@ -113,8 +113,8 @@ def log_ratio(a: Any, shift: float, origin: Any, unit: Any) -> Any:
     array like a
     """
     xp = namespace(a)
-    u = (a - origin) * unit
-    return xp.where(u < -0.5, xp.log((a + shift) * unit), xp.log1p(u))
+    u = (a - origin) / base
+    return xp.where(u < -0.5, xp.log((a + shift) / base), xp.log1p(u))
 
 
 class _Sides:

@@ -43,13 +43,13 @@ class ArrayTable(Table):
     def take_logs(self, frame: Frame) -> None:
         """Replace values by their logarithms, as the frame says."""
         xp, x = namespace(self.values), self.values
-        origin, unit, less, scale, mixed = (
+        origin, base, less, scale, mixed = (
             beside(array[:, np.newaxis], x)
             for array in (
-                frame.origin, frame.unit, frame.less, frame.scale, frame.mixed
+                frame.origin, frame.base, frame.less, frame.scale, frame.mixed
             )
         )  # fmt: skip
-        t = (log_ratio(xp.abs(x), frame.shift, origin, unit) - less) / scale
+        t = (log_ratio(xp.abs(x), frame.shift, origin, base) - less) / scale
         self.values = xp.where((x < 0) & mixed, -t, t)
 
     def means(self, stride: int) -> np.ndarray:

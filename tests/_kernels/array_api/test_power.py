@@ -7,6 +7,7 @@ import sknorm._kernels.power
 from sknorm._array_api import to_numpy
 from sknorm._kernels.array_api import blocks
 from sknorm._kernels.array_api.power import fit_powers
+from sknorm._kernels.array_api.power_map import map_back, map_columns
 
 
 def table(rng, box_cox):
@@ -38,6 +39,20 @@ def test_as_numpy(abroad, rng, box_cox, standardize, weighted, monkeypatch):
     np.testing.assert_allclose(
         found.mapped.sides, expected.mapped.sides, rtol=1e-6, atol=1e-6
     )
+
+
+@pytest.mark.parametrize(
+    ("origin", "box_cox"), [(1e300, False), (-1e300, False), (1e-300, True)]
+)
+def test_far_from_0_beside_their_spread(wide_abroad, rng, origin, box_cox):
+    values = origin * (1 + 1e-10 * rng.normal(size=(500, 1)))
+    X = wide_abroad(values)
+    fitted = fit_powers(X, None, box_cox=box_cox, standardize=True)
+    assert fitted.powers != 1
+    Z = map_columns(X, fitted.mapped, on_infinite=None, on_nonpositive=None)
+    back = to_numpy(map_back(Z, fitted.mapped, on_infinite=None))
+    np.testing.assert_allclose(to_numpy(Z).std(), 1, rtol=1e-12)
+    np.testing.assert_allclose(back, values, rtol=0, atol=1e-6 * np.ptp(values))
 
 
 def test_a_column_without_values(abroad):
