@@ -293,6 +293,9 @@ def _may_be_infinite(tile: np.ndarray) -> bool:
 
 def _parts(X: np.ndarray) -> list[slice]:
     """Cut the rows into what a thread takes at once."""
+    if X.size <= _PART:
+        # To count the threads takes as long as a tenth of a small table.
+        return [slice(0, len(X))]
     numbers = max(_PART, X.size // (_TURNS * thread_count()))
     step = max(1, numbers // X.shape[1])
     return [slice(i, min(i + step, len(X))) for i in range(0, len(X), step)]

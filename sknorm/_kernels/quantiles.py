@@ -324,17 +324,24 @@ def _stretches(
     """Return the stretches of a column that quantiles should be in."""
     every = slice(None, None, max(_SAMPLED, len(x) // _SAMPLE))
     sample = _sorted(x[every], None if weight is None else weight[every])
-    stretches = []
-    for low, high in _brackets(*sample, probabilities):
-        inside = x >= low
+    brackets = _brackets(*sample, probabilities)
+    inside = np.zeros(len(x), dtype=bool)
+    below = []
+    for low, high in brackets:
+        above = x >= low
         if weight is None:
-            below = float(len(x) - np.count_nonzero(inside))
+            below.append(float(len(x) - np.count_nonzero(above)))
         else:
-            below = float(weight.compress(~inside).sum())
-        inside &= x <= high
-        part = None if weight is None else weight.compress(inside)
-        values, part = _sorted(x.compress(inside), part)
-        stretches.append(_stretch(values, part, below, total, high == math.inf))
+            below.append(float(weight.compress(~above).sum()))
+        inside |= above & (x <= high)
+    # Taken out and sorted together: each call has a price of its own.
+    part = None if weight is None else weight.compress(inside)
+    values, part = _sorted(x.compress(inside), part)
+    stretches = []
+    for (low, high), lighter in zip(brackets, below, strict=True):
+        own = slice(values.searchsorted(low), values.searchsorted(high, "right"))
+        w = None if part is None else part[own]
+        stretches.append(_stretch(values[own], w, lighter, total, high == math.inf))
     return stretches
 
 
