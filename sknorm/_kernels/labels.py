@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import operator
+import warnings
 from typing import Any
 
 import numpy as np
+from sklearn.exceptions import DataConversionWarning
 
 __all__ = ["as_labels", "factorize", "find_labels", "unite_labels"]
 
@@ -12,6 +15,8 @@ __all__ = ["as_labels", "factorize", "find_labels", "unite_labels"]
 _SORTABLE = "biufmM"
 # Whole numbers from a range of so many times their number are looked up.
 _DENSE = 4
+# Whole numbers up to this one are doubles.
+_EXACT = 2**53
 
 
 def as_labels(groups: Any) -> np.ndarray:
@@ -20,7 +25,8 @@ def as_labels(groups: Any) -> np.ndarray:
     Parameters
     ----------
     groups : array-like of shape (n_rows,)
-        A list, an array, or a column of a frame.
+        A list, an array, or a column of a frame. A table of one column is taken for
+        that, with a warning.
 
     Returns
     -------
@@ -32,8 +38,17 @@ def as_labels(groups: Any) -> np.ndarray:
         If it is not one label for each row.
     """
     labels = np.asarray(groups)
-    if labels.dtype.kind == "f" and _holds_integers(groups):
-        # Some are missing, so that NumPy takes doubles, which can't tell large ones.
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        warnings.warn(
+            f"groups of shape {labels.shape!r} were passed where one dimension is "
+            f"expected. Their only column is taken: pass that.",
+            DataConversionWarning,
+            stacklevel=3,
+        )
+        return as_labels(_only_column(groups))
+    if labels.dtype.kind == "f" and labels.ndim == 1 and _holds_integers(groups):
+        # Beside a missing one or a fraction NumPy takes doubles, which can't tell
+        # large ones apart.
         labels = np.array(list(groups), dtype=object)
     if labels.ndim != 1:
         raise ValueError(
@@ -46,12 +61,24 @@ def as_labels(groups: Any) -> np.ndarray:
     return np.array(groups if isinstance(groups, list) else labels, dtype=object)
 
 
+def _only_column(groups: Any) -> Any:
+    if hasattr(groups, "iloc"):
+        return groups.iloc[:, 0]
+    return groups[:, 0] if hasattr(groups, "shape") else [row[0] for row in groups]
+
+
 def _holds_integers(groups: Any) -> bool:
-    """Tell if it is a column of whole numbers, by what pandas or Polars say."""
+    """Tell if it is a column of whole numbers, or a list with large ones."""
+    if isinstance(groups, (list, tuple)):
+        return any(_is_large(label) for label in groups)
     dtype: Any = getattr(groups, "dtype", None)
     if hasattr(dtype, "is_integer"):
         return bool(dtype.is_integer())
     return getattr(dtype, "kind", None) in ("i", "u")
+
+
+def _is_large(label: Any) -> bool:
+    return isinstance(label, (int, np.integer)) and abs(int(label)) > _EXACT
 
 
 def factorize(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -106,7 +133,7 @@ def _factorize_objects(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     try:
         there = set(labels)
         missing = {label for label in there if _is_missing(label)}
-        ordered = sorted(there - missing)
+        ordered = sorted(there - missing, key=_plain)
     except TypeError as error:
         raise _no_order(error) from error
     where = {label: code for code, label in enumerate(ordered)}
@@ -124,11 +151,21 @@ def _is_missing(label: Any) -> bool:
 
 def _narrowed(ordered: list) -> np.ndarray:
     """Return labels as an array of numbers if they are, else of objects."""
+    ordered = [_plain(label) for label in ordered]
     if ordered and all(isinstance(label, (int, float, np.number)) for label in ordered):
-        return np.array(ordered)
+        numbers = np.array(ordered)
+        # No number that NumPy has is equal to each of -1 and 2**63, for instance.
+        if all(map(operator.eq, numbers.tolist(), ordered)):
+            return numbers
     labels = np.empty(len(ordered), dtype=object)
     labels[:] = ordered
     return labels
+
+
+def _plain(label: Any) -> Any:
+    """Return a number of NumPy's as one of Python's, which compare exactly."""
+    is_number = isinstance(label, (np.integer, np.floating))
+    return label.item() if is_number and label.dtype.kind != "m" else label
 
 
 def find_labels(labels: np.ndarray, among: np.ndarray) -> np.ndarray:
@@ -151,6 +188,7 @@ def find_labels(labels: np.ndarray, among: np.ndarray) -> np.ndarray:
     """
     if not len(labels) or not len(among):
         return np.full(len(labels), -1, dtype=np.int64)
+    labels, among = _comparable(labels, among)
     try:
         place = np.searchsorted(among, labels)
     except TypeError as error:
@@ -178,10 +216,27 @@ def unite_labels(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """
     if not len(a) or not len(b):
         return a if len(a) else b
+    a, b = _comparable(a, b)
     try:
-        return np.unique(np.concatenate([a, b]))
+        united = np.unique(np.concatenate([a, b]))
     except TypeError as error:
         raise _no_order(error) from error
+    return _narrowed(united.tolist()) if united.dtype.kind == "O" else united
+
+
+def _comparable(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels as Python's numbers if NumPy would compare them as doubles.
+
+    Among doubles 2**53 + 1 is 2**53.
+    """
+    numbers = all(labels.dtype.kind in "biuf" for labels in (a, b))
+    if not numbers or np.result_type(a, b).kind != "f":
+        return a, b
+    whole = [labels for labels in (a, b) if labels.dtype.kind in "iu"]
+    ends = [int(end) for labels in whole for end in (labels[0], labels[-1])]
+    if all(abs(end) <= _EXACT for end in ends):
+        return a, b
+    return a.astype(object), b.astype(object)
 
 
 def _no_order(error: TypeError) -> ValueError:

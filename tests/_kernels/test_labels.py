@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from sklearn.exceptions import DataConversionWarning
 
 from sknorm._kernels.labels import as_labels, factorize, find_labels, unite_labels
 
@@ -91,6 +92,28 @@ def test_large_whole_numbers_beside_a_missing_one(make):
     assert codes.tolist() == [1, -1, 0]
 
 
+@pytest.mark.parametrize(
+    "groups",
+    [
+        [2**53 + 1, 0.5, 2**53],
+        (2**53 + 1, 0.5, 2**53),
+        [np.int64(2**53 + 1), 0.5, np.float64(2**53)],
+        objects(np.int64(2**53 + 1), 0.5, np.float64(2**53)),
+    ],
+    ids=["list", "tuple", "NumPy's in a list", "NumPy's objects"],
+)
+def test_large_whole_numbers_beside_a_fraction(groups):
+    found, codes = factorize(as_labels(groups))
+    assert found.tolist() == [0.5, 2**53, 2**53 + 1]
+    assert codes.tolist() == [2, 0, 1]
+
+
+def test_numbers_that_no_dtype_holds():
+    found, codes = factorize(as_labels([2**64 - 1, -1, 2**64 - 2]))
+    assert found.tolist() == [-1, 2**64 - 2, 2**64 - 1]
+    assert codes.tolist() == [2, 0, 1]
+
+
 def test_numbers_among_objects_are_numbers_again():
     labels, _ = factorize(as_labels([2, None, 1]))
     assert labels.dtype.kind == "i"
@@ -98,12 +121,29 @@ def test_numbers_among_objects_are_numbers_again():
 
 @pytest.mark.parametrize(
     ("groups", "shape"),
-    [(3, "()"), ([[1], [2]], "(2, 1)"), (np.ones((2, 2)), "(2, 2)")],
+    [(3, "()"), ([[1, 2]], "(1, 2)"), (np.ones((2, 2)), "(2, 2)")],
 )
 def test_not_one_label_for_each_row(groups, shape):
     message = f"one label for each row, in one dimension.*shape {re.escape(shape)}"
     with pytest.raises(ValueError, match=message):
         as_labels(groups)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        list,
+        np.array,
+        lambda rows: pd.DataFrame(rows, dtype="Int64"),
+        lambda rows: pl.DataFrame(rows, schema=["g"], orient="row"),
+    ],
+    ids=["list", "array", "pandas", "Polars"],
+)
+def test_a_table_of_one_column(make):
+    groups = make([[2**53 + 1], [2**53]])
+    with pytest.warns(DataConversionWarning, match=r"\(2, 1\).*only column is taken"):
+        labels = as_labels(groups)
+    assert labels.tolist() == [2**53 + 1, 2**53]
 
 
 @pytest.mark.parametrize("groups", [["a", 1], [1, DAY], [{}, {}], [object(), object()]])
@@ -120,6 +160,11 @@ def test_labels_without_an_order(groups):
         (objects("a", "z"), objects("a", "b"), [0, -1]),
         (objects("a"), np.empty(0), [-1]),
         (np.empty(0), objects("a"), []),
+        (np.array([2.0**53]), np.array([2**53, 2**53 + 1]), [0]),
+        (np.array([2**53, 2**53 + 1]), np.array([2.0**53]), [0, -1]),
+        (np.array([-(2**53) - 1, 3]), np.array([-(2.0**53), 3.0]), [-1, 1]),
+        (np.array([2**63 - 1]), np.array([2**63], np.uint64), [-1]),
+        (np.array([5, 2**63], np.uint64), np.array([-1, 5]), [1, -1]),
     ],
 )
 def test_find_labels(labels, among, expected):
@@ -134,6 +179,10 @@ def test_find_labels(labels, among, expected):
         (objects("b"), objects("a", "b"), ["a", "b"]),
         (objects("b"), np.empty(0), ["b"]),
         (np.empty(0), objects("b"), ["b"]),
+        (np.array([2**53 + 1]), np.array([2.0**53]), [2**53, 2**53 + 1]),
+        (np.array([2**53 + 1]), np.array([0.5]), [0.5, 2**53 + 1]),
+        (np.array([2**60]), np.array([2**60 + 1], np.uint64), [2**60, 2**60 + 1]),
+        (np.array([-1]), np.array([2**64 - 1], np.uint64), [-1, 2**64 - 1]),
     ],
 )
 def test_unite_labels(a, b, expected):

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
-from sklearn.exceptions import NotFittedError
+from sklearn.exceptions import DataConversionWarning, NotFittedError
 from sklearn.pipeline import make_pipeline
 
 from sknorm.preprocessing import GroupStandardizer, Standardizer
@@ -448,7 +448,7 @@ class TestMistakes:
         [
             ([1], "groups must have one label for each of the 2 rows. Got 1 labels"),
             ([1, 2, 3], "one label for each of the 2 rows. Got 3 labels"),
-            ([[1], [2]], r"one label for each row, in one dimension.*\(2, 1\)"),
+            ([[1, 2]], r"one label for each row, in one dimension.*\(1, 2\)"),
             ("ab", r"one label for each row, in one dimension.*\(\)"),
             ([1, "a"], "must be of one kind that has an order"),
         ],
@@ -456,6 +456,14 @@ class TestMistakes:
     def test_groups(self, method, groups, message):
         with pytest.raises(ValueError, match=message):
             getattr(GroupStandardizer(), method)(self.X, groups=groups)
+
+    def test_groups_as_a_table_of_one_column(self):
+        X, groups = [[1.0], [3.0], [9.0]], np.array([[1], [1], [2]])
+        scaler = GroupStandardizer(shrinkage="none")
+        with pytest.warns(DataConversionWarning, match=r"groups of shape \(3, 1\)"):
+            Z = scaler.fit_transform(X, groups=groups)
+        np.testing.assert_array_equal(scaler.groups_, [1, 2])
+        np.testing.assert_array_equal(Z, scaler.transform(X, groups=groups[:, 0]))
 
     @pytest.mark.parametrize("method", ["transform", "inverse_transform"])
     def test_groups_of_rows_that_are_transformed(self, method):

@@ -112,6 +112,15 @@ class TestKnownValues:
         summary = GroupedMoments.from_array([[1.0]], [5]).update([[3.0]], [5.0])
         np.testing.assert_array_equal(summary.mean, [[2]])
 
+    def test_large_numbers_of_several_kinds_are_kept_apart(self):
+        first = GroupedMoments.from_array([[1.0], [3.0]], [2**53, 2**53 + 1])
+        second = GroupedMoments.from_array([[5.0]], np.array([2.0**53]))
+        third = GroupedMoments.from_array([[7.0]], np.array([2**53 + 1], np.uint64))
+        summary = first.merge(second).merge(third)
+        assert summary.labels.tolist() == [2**53, 2**53 + 1]
+        np.testing.assert_array_equal(summary.mean, [[3], [5]])
+        assert summary.find([2.0**53, 0.5]).tolist() == [0, -1]
+
 
 class TestValues:
     def test_updating_merging_and_forgetting_make_new_ones(self, rng):
@@ -154,7 +163,7 @@ class TestMistakes:
             ([[1.0, np.inf]], ["a"], None, r"finite values, but the columns \[1\]"),
             ([[-np.inf]], [None], None, r"finite values, but the columns \[0\]"),
             ([[1.0]], ["a", "b"], None, "label for each of the 1 rows. Got 2 labels"),
-            ([[1.0]], [["a"]], None, r"in one dimension.*shape \(1, 1\)"),
+            ([[1.0]], [["a", "b"]], None, r"in one dimension.*shape \(1, 2\)"),
             ([[1.0]], ["a"], [-1.0], "finite numbers that are not negative"),
             ([[1.0], [2.0]], [1, "a"], None, "of one kind that has an order"),
             ([[1.0], [2.0]], [1, 1], [1e308, 1e308], "sum of sample_weight passes"),
