@@ -12,7 +12,13 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
-from sklearn.utils._param_validation import HasMethods, Hidden, Interval, StrOptions
+from sklearn.utils._param_validation import (
+    HasMethods,
+    Hidden,
+    Interval,
+    Options,
+    StrOptions,
+)
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -27,11 +33,13 @@ __all__ = [
     "HasMethods",
     "Hidden",
     "Interval",
+    "Options",
     "StrOptions",
     "_fit_context",
     "check_is_fitted",
     "check_sample_weight",
     "output_container",
+    "refuse_lazy_frame",
     "restore_on_failure",
     "validate_data",
 ]
@@ -101,6 +109,23 @@ def output_container(estimator: BaseEstimator) -> str:
         "default", "pandas" or "polars".
     """
     return _get_output_config("transform", estimator)["dense"]
+
+
+def refuse_lazy_frame(X: Any) -> None:
+    """Raise for a query that has no rows before it is run.
+
+    Parameters
+    ----------
+    X : object
+        What was passed as a table.
+    """
+    # Polars' and narwhals', neither of which has to be there.
+    if type(X).__name__ == "LazyFrame":
+        raise TypeError(
+            f"X must be a table in memory. Got a {type(X).__name__!r} of "
+            f"{type(X).__module__.partition('.')[0]!r}, which is a query: pass "
+            "X.collect()."
+        )
 
 
 @contextmanager

@@ -75,7 +75,9 @@ def back(case, scaler, Z):
 
 
 def test_no_standardizer_is_left_out():
-    assert {type(case).__name__ for case in CASES} == set(preprocessing.__all__)
+    # Tables of columns of any kind are no arrays.
+    of_arrays = set(preprocessing.__all__) - {"TableStandardizer"}
+    assert {type(case).__name__ for case in CASES} == of_arrays
 
 
 @each()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sknorm.preprocessing._quantile import QuantileStandardizer
     from sknorm.preprocessing._robust import RobustStandardizer
     from sknorm.preprocessing._standardizer import Standardizer
+    from sknorm.preprocessing._table import TableStandardizer
     from sknorm.preprocessing._whitening import WhiteningStandardizer
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "QuantileStandardizer",
     "RobustStandardizer",
     "Standardizer",
+    "TableStandardizer",
     "WhiteningStandardizer",
 ]
 
@@ -30,6 +32,7 @@ _HOMES = {
     "QuantileStandardizer": "_quantile",
     "RobustStandardizer": "_robust",
     "Standardizer": "_standardizer",
+    "TableStandardizer": "_table",
     "WhiteningStandardizer": "_whitening",
 }
 

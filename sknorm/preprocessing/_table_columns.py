@@ -1,0 +1,303 @@
+"""Columns of frames and arrays, each as the one NumPy array that says it all.
+
+Frames of pandas, polars and others come through narwhals, so that neither is imported
+for the other, and nothing beyond this module knows of any of them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from numbers import Real
+from typing import Any, Literal
+
+import narwhals.stable.v2 as nw
+import numpy as np
+
+__all__ = [
+    "Column",
+    "as_frame",
+    "encode",
+    "from_objects",
+    "read_array",
+    "read_frame",
+    "to_frame",
+]
+
+# Objects that stand for a missing value, by type: their packages may not be there.
+_ABSENT = {"NoneType", "NAType", "NaTType"}
+_TEXT = (nw.String, nw.Categorical, nw.Enum)
+_UNUSABLE = (nw.List, nw.Array, nw.Struct, nw.Binary, nw.Time)
+_DAY = np.timedelta64(1, "D")
+_REMEDY = "Drop the column, or make numbers, strings or dates of it."
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """The values of a column."""
+
+    family: str
+    """"number", "boolean", "date" or "text"."""
+    values: np.ndarray
+    """Real numbers or booleans, NaN where missing; of a date datetime64, NaT where
+    missing; of text the positions in ``distinct``, -1 where missing."""
+    distinct: tuple[Any, ...] = ()
+    """What there is in a column of text, each once."""
+
+    def missing(self) -> np.ndarray:
+        """Return a mask of the missing values."""
+        if self.family == "text":
+            return self.values < 0
+        if self.family == "date":
+            return np.isnat(self.values)
+        if self.values.dtype.kind == "f":
+            return np.isnan(self.values)
+        return np.zeros(len(self.values), dtype=bool)
+
+    def as_text(self) -> Column:
+        """Return the values as positions in those that are distinct."""
+        if self.family == "text":
+            return self
+        there = ~self.missing()
+        values = self.values[there]
+        if self.family == "date":
+            values = values.astype("M8[us]")  # NumPy makes whole numbers of others.
+        codes = np.full(len(self.values), -1)
+        distinct, codes[there] = np.unique(values, return_inverse=True)
+        return Column("text", codes, tuple(distinct.tolist()))
+
+    def take(self, rows: np.ndarray) -> Column:
+        """Return the values of some rows; what is distinct may be in none of them."""
+        return Column(self.family, self.values[rows], self.distinct)
+
+
+def as_frame(X: Any, owner: str) -> nw.DataFrame[Any] | None:
+    """Return a frame as narwhals sees it, or None for anything else.
+
+    Parameters
+    ----------
+    X : object
+        A frame of pandas, polars or another library, or no frame.
+    owner : str
+        Name of the estimator, for messages.
+
+    Returns
+    -------
+    narwhals DataFrame or None
+
+    Raises
+    ------
+    TypeError
+        If the rows of the frame are yet to be computed.
+    ValueError
+        If some of its columns have the same name.
+    """
+    frame = nw.from_native(X, pass_through=True)
+    if isinstance(frame, nw.LazyFrame):
+        raise TypeError(
+            f"{owner} takes no lazy frames, and X is one of {type(X).__module__}. "
+            "Pass X.collect() if it fits in memory."
+        )
+    if not isinstance(frame, nw.DataFrame):
+        return None
+    twins = [name for name, count in Counter(frame.columns).items() if count > 1]
+    if twins:
+        raise ValueError(
+            f"X has more than one column of the name {', '.join(map(repr, twins))}. "
+            "Rename them, or drop all but one."
+        )
+    return frame
+
+
+def read_frame(frame: nw.DataFrame[Any]) -> list[Column]:
+    """Return the columns of a frame.
+
+    Parameters
+    ----------
+    frame : narwhals DataFrame
+        Any.
+
+    Returns
+    -------
+    list of Column
+
+    Raises
+    ------
+    TypeError
+        If a column holds lists, structs or the like.
+    """
+    return [_read_series(series) for series in frame.iter_columns()]
+
+
+def read_array(X: np.ndarray) -> list[Column]:
+    """Return the columns of an array.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Of numbers, booleans, dates, strings or objects. The columns are views of it
+        where that is possible.
+
+    Returns
+    -------
+    list of Column
+
+    Raises
+    ------
+    TypeError
+        If a column holds objects that are no values.
+    """
+    return [_read_values(X[:, j], j) for j in range(X.shape[1])]
+
+
+def to_frame(
+    names: Sequence[str],
+    numbers: np.ndarray,
+    passed: Mapping[int, Column],
+    library: Literal["pandas", "polars"],
+    like: nw.DataFrame[Any] | None,
+) -> Any:
+    """Return a frame of columns of numbers, and after them of what was passed on.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names of all columns.
+    numbers : ndarray of shape (n_samples, n_numbers)
+        The numbers.
+    passed : dict
+        By its position a column that is passed on.
+    library : {"pandas", "polars"}
+        What makes the frame.
+    like : narwhals DataFrame or None
+        What the columns are of. If that is of the library, they keep their dtype, and
+        the rows their index.
+
+    Returns
+    -------
+    DataFrame
+        Of the library.
+    """
+    theirs = [] if like is None else list(like.iter_columns())
+    n_numbers = numbers.shape[1]
+    data: dict[str, Any] = dict(zip(names, numbers.T, strict=False))
+    for name, (j, column) in zip(names[n_numbers:], passed.items(), strict=True):
+        if theirs and theirs[j].implementation.value == library:
+            data[name] = nw.maybe_reset_index(theirs[j])
+        else:
+            values = [*column.as_text().distinct, None]
+            text = [values[code] for code in column.as_text().values.tolist()]
+            data[name] = nw.new_series(name, text, backend=library)
+    frame = nw.from_dict(data, backend=library)
+    index = None if like is None else nw.maybe_get_index(like)
+    if index is not None and library == "pandas":
+        frame = nw.maybe_set_index(frame, index=index)
+    return frame.to_native()
+
+
+def encode(values: Iterable[Any]) -> tuple[np.ndarray, tuple[Any, ...]]:
+    """Return each value's position among the distinct ones, and these.
+
+    Parameters
+    ----------
+    values : iterable
+        Anything that can be hashed. Those that are equal are one, as 1 and 1.0 are.
+
+    Returns
+    -------
+    codes : ndarray of int of shape (n_samples,)
+        Positions, -1 for None, NaN, NaT and pandas' NA.
+    distinct : tuple
+        In the order in which they come.
+    """
+    known: dict[Any, int] = {}
+    codes = np.array([known.setdefault(v, len(known)) for v in values], dtype=np.intp)
+    there = np.array([not _is_absent(value) for value in known], dtype=bool)
+    position = np.where(there, np.cumsum(there) - 1, -1)
+    distinct = tuple(v for v, kept in zip(known, there.tolist(), strict=True) if kept)
+    return position[codes], distinct
+
+
+def from_objects(values: Sequence[Any], label: Any) -> Column:
+    """Return the column that Python objects make, judged by what they are.
+
+    Parameters
+    ----------
+    values : sequence
+        Objects of any types.
+    label : str or int
+        Name of the column, for messages.
+
+    Returns
+    -------
+    Column
+        Of text unless all that isn't missing are booleans, numbers or dates.
+    """
+    try:
+        codes, distinct = encode(values)
+    except TypeError as error:
+        raise TypeError(
+            f"Column {label!r} holds something that is no value: {error}. {_REMEDY}"
+        ) from error
+    types = set(map(type, distinct))
+    # The last one stands where the code is -1.
+    if _all(types, bool, np.bool_):
+        return Column("boolean", np.array([*distinct, np.nan], dtype=float)[codes])
+    if _all(types, Real, Decimal):
+        numbers = [*map(float, distinct), np.nan]
+        return Column("number", np.array(numbers)[codes])
+    if _all(types, date, np.datetime64):
+        dates = [*map(_without_zone, distinct), None]
+        return Column("date", np.array(dates, dtype="M8[us]")[codes])
+    return Column("text", codes, distinct)
+
+
+def _read_series(series: Any) -> Column:
+    dtype = series.dtype
+    if isinstance(dtype, _TEXT):
+        return Column("text", *encode(series.to_list()))
+    if isinstance(dtype, _UNUSABLE):
+        raise TypeError(
+            f"Column {series.name!r} is of the dtype {dtype}, which is neither a "
+            f"number nor a category nor a date. {_REMEDY}"
+        )
+    if isinstance(dtype, nw.Datetime) and dtype.time_zone is not None:
+        series = series.dt.replace_time_zone(None)
+    return _read_values(series.to_numpy(), series.name)
+
+
+def _read_values(values: np.ndarray, label: Any) -> Column:
+    kind = values.dtype.kind
+    if kind == "b":
+        return Column("boolean", values)
+    if kind in "iuf":
+        return Column("number", values)
+    if kind == "M":
+        return Column("date", values)
+    if kind == "m":
+        return Column("number", values / _DAY)
+    if kind in "US":
+        return Column("text", *encode(values.tolist()))
+    if kind == "c":
+        raise TypeError(f"Complex data not supported, as in column {label!r}.")
+    return from_objects(values.tolist(), label)
+
+
+def _is_absent(value: Any) -> bool:
+    if isinstance(value, (Real, Decimal)):
+        return bool(value != value)
+    return type(value).__name__ in _ABSENT or (
+        isinstance(value, (np.datetime64, np.timedelta64)) and bool(np.isnat(value))
+    )
+
+
+def _all(types: set[type], *allowed: type) -> bool:
+    return all(issubclass(each, allowed) for each in types)
+
+
+def _without_zone(value: Any) -> Any:
+    """Return a date as the clock showed it, for NumPy knows of no time zones."""
+    return value.replace(tzinfo=None) if isinstance(value, datetime) else value
