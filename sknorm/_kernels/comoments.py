@@ -15,7 +15,7 @@ import numpy as np
 from sknorm._array_api import float_dtypes, is_foreign, to_numpy
 from sknorm._kernels.apply import scale_columns
 from sknorm._kernels.array_api import array_kernels
-from sknorm._kernels.merging import ColumnMoments, empty_moments
+from sknorm._kernels.merging import ColumnMoments, ReadOnly, empty_moments
 from sknorm._kernels.merging import merge as merge_columns
 from sknorm._kernels.moments import column_moments
 from sknorm._kernels.threads import in_threads
@@ -37,7 +37,7 @@ _FLOOR = 1e-8
 
 
 @dataclass(frozen=True)
-class Comoments:
+class Comoments(ReadOnly):
     """Statistics of the rows without a missing value, in read-only arrays.
 
     A column that has only missing values is left out: no row lacks it.
@@ -54,11 +54,6 @@ class Comoments:
     """Weighted means of :math:`y_i^2 y_j` of the columns standardized, or not known."""
     fourth: np.ndarray | None = None
     """Weighted means of :math:`y_i^2 y_j^2`, or not known."""
-
-    def __post_init__(self) -> None:
-        for array in (self.present, self.root, self.third, self.fourth):
-            if array is not None:
-                array.setflags(write=False)
 
     @property
     def weight(self) -> float:

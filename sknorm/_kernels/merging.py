@@ -8,6 +8,7 @@ sum of squares, which neither overflows nor underflows where the data don't.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ __all__ = [
     "LARGEST_SQUARE",
     "SMALLEST_SQUARE",
     "ColumnMoments",
+    "ReadOnly",
     "empty_moments",
     "merge",
     "quiet",
@@ -27,8 +29,24 @@ __all__ = [
 SMALLEST_SQUARE, LARGEST_SQUARE = 1e-280, 1e300
 
 
+class ReadOnly:
+    """A dataclass whose arrays can't be written to, nor those of a copy of it."""
+
+    def __post_init__(self) -> None:
+        for value in self._values():
+            if isinstance(value, np.ndarray):
+                value.setflags(write=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Copied or unpickled, arrays can be written to until they are locked again.
+        return type(self), self._values()
+
+    def _values(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, field.name) for field in fields(self))  # type: ignore[arg-type]
+
+
 @dataclass(frozen=True)
-class ColumnMoments:
+class ColumnMoments(ReadOnly):
     """Statistics of each column, read-only arrays of shape (..., n_features)."""
 
     count: np.ndarray
@@ -41,10 +59,6 @@ class ColumnMoments:
     """What rounding took off the mean: the two together have twice the digits."""
     std: np.ndarray
     """Root of the weighted mean of squared deviations from the mean."""
-
-    def __post_init__(self) -> None:
-        for name in FIELDS:
-            getattr(self, name).setflags(write=False)
 
     @property
     def infinite(self) -> np.ndarray:

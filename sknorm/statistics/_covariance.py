@@ -17,6 +17,7 @@ from sknorm.statistics._moments import (
     Moments,
     check_mergeable,
     check_table,
+    refuse_heavy,
     refuse_infinite,
 )
 
@@ -77,11 +78,7 @@ class Covariance:
     table: Comoments
 
     def __post_init__(self) -> None:
-        if not np.isfinite(self.table.columns.weight).all():
-            raise ValueError(
-                "The sum of sample_weight passes the largest double. Only ratios of "
-                "weights matter: divide them all by the same large number."
-            )
+        refuse_heavy(self.table.columns.weight)
 
     @classmethod
     def empty(cls, n_features: int, *, higher: bool = False) -> Covariance:
@@ -109,7 +106,7 @@ class Covariance:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Real numbers; a row with NaN is left out.
+            Real numbers; a row with NaN or pandas' NA is left out.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights, at least 0. A row of weight 0 counts nowhere.
         higher : bool, default=False
@@ -125,8 +122,7 @@ class Covariance:
             If X isn't a table of real numbers, a value is infinite, or the weights
             don't fit.
         """
-        X = np.asarray(X)
-        weight = check_table("Covariance", X, sample_weight)
+        X, weight = check_table("Covariance", X, sample_weight)
         table = comoments(X, weight, higher=higher)
         refuse_infinite("Covariance", table.columns.infinite)
         return cls(table)

@@ -15,11 +15,12 @@ from sknorm._kernels.groups import (
     merge_rows,
 )
 from sknorm._kernels.labels import as_labels, factorize, find_labels, unite_labels
-from sknorm._kernels.merging import ColumnMoments, empty_moments, merge
+from sknorm._kernels.merging import ColumnMoments, ReadOnly, empty_moments, merge
 from sknorm.statistics._moments import (
     Moments,
     check_mergeable,
     check_table,
+    refuse_heavy,
     refuse_infinite,
 )
 
@@ -27,7 +28,7 @@ __all__ = ["GroupedMoments"]
 
 
 @dataclass(frozen=True, eq=False)
-class GroupedMoments:
+class GroupedMoments(ReadOnly):
     """Count, mean and variance of each column in each group of rows.
 
     Make one with :meth:`from_array` or :meth:`empty`. ``summary[label]`` is the
@@ -69,8 +70,8 @@ class GroupedMoments:
 
     def __post_init__(self) -> None:
         for part in (self.columns, self.rest):
-            Moments(part)  # Refuses weights that add up to too much.
-        self.labels.setflags(write=False)
+            refuse_heavy(part.weight)
+        super().__post_init__()
 
     @classmethod
     def empty(cls, n_features: int) -> GroupedMoments:
@@ -97,7 +98,7 @@ class GroupedMoments:
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Real numbers; NaN is a missing value.
+            Real numbers; NaN and pandas' NA are missing values.
         groups : array-like of shape (n_samples,), default=None
             Labels of the groups that the rows belong to; None if they belong to none.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -113,8 +114,7 @@ class GroupedMoments:
             If X isn't a table of real numbers, a value is infinite, or the groups or
             the weights don't fit.
         """
-        X = np.asarray(X)
-        weight = check_table("GroupedMoments", X, sample_weight)
+        X, weight = check_table("GroupedMoments", X, sample_weight)
         labels = None if groups is None else as_labels(groups)
         if labels is not None and len(labels) != len(X):
             raise ValueError(

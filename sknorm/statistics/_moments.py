@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy.sparse import issparse
 
 from sknorm._kernels.merging import ColumnMoments, empty_moments, merge
 from sknorm._kernels.moments import column_moments
+from sknorm._validation import refuse_lazy_frame
 
 __all__ = ["Moments"]
 
@@ -62,11 +64,7 @@ class Moments:
     columns: ColumnMoments
 
     def __post_init__(self) -> None:
-        if not np.isfinite(self.columns.weight).all():
-            raise ValueError(
-                "The sum of sample_weight passes the largest double. Only ratios of "
-                "weights matter: divide them all by the same large number."
-            )
+        refuse_heavy(self.columns.weight)
 
     @classmethod
     def empty(cls, n_features: int) -> Moments:
@@ -90,8 +88,8 @@ class Moments:
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, n_features)
-            Real numbers; NaN is a missing value. Numbers that a sparse matrix doesn't
-            store are zeros like others.
+            Real numbers; NaN and pandas' NA are missing values. Numbers that a sparse
+            matrix doesn't store are zeros like others.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights, at least 0. A row of weight 0 counts nowhere.
 
@@ -105,8 +103,8 @@ class Moments:
             If X isn't a table of real numbers, a value is infinite, or the weights
             don't fit.
         """
-        X = X if issparse(X) else np.asarray(X)
-        columns = column_moments(X, check_table("Moments", X, sample_weight))
+        X, weight = check_table("Moments", X, sample_weight, sparse=True)
+        columns = column_moments(X, weight)
         refuse_infinite("Moments", columns.infinite)
         return cls(columns)
 
@@ -205,8 +203,11 @@ class Moments:
         ValueError
             If the factor isn't in (0, 1].
         """
-        if not 0 < factor <= 1:
-            raise ValueError(f"The factor must be in (0, 1]. Got {factor!r}.")
+        if not (isinstance(factor, Real) and 0 < factor <= 1):
+            raise ValueError(
+                f"factor must be a number in (0, 1]. Got {factor!r}. With 1 old rows "
+                "count as much as new ones."
+            )
         return Moments(replace(self.columns, weight=self.columns.weight * factor))
 
     def std(self, ddof: float = 0) -> np.ndarray:
@@ -269,29 +270,42 @@ class Moments:
             return self.columns.std <= bound
 
 
-def check_table(owner: str, X: Any, sample_weight: Any) -> np.ndarray | None:
-    """Refuse what is no table of real numbers, and return the weights as float64.
+def check_table(
+    owner: str, X: Any, sample_weight: Any, *, sparse: bool = False
+) -> tuple[Any, np.ndarray | None]:
+    """Refuse what is no table of real numbers, or no weights of its rows.
 
     Parameters
     ----------
     owner : str
         Name of the summary, for messages.
-    X : ndarray or sparse matrix
+    X : array-like or sparse matrix
         Should be of shape (n_samples, n_features).
     sample_weight : array-like or None
         Should be of shape (n_samples,).
+    sparse : bool, default=False
+        Whether X may be a sparse matrix.
 
     Returns
     -------
-    ndarray of shape (n_samples,) or None
+    X : ndarray or sparse matrix
+        With NaN for pandas' NA.
+    weight : ndarray of float64 of shape (n_samples,) or None
     """
+    refuse_lazy_frame(X)
+    if issparse(X) and not sparse:
+        raise ValueError(
+            f"{owner} needs a dense table. Got a {type(X).__name__!r} of shape "
+            f"{X.shape!r}. Pass X.toarray(), or use Moments, which takes sparse ones."
+        )
+    X = X if issparse(X) else _as_array(X)
     if X.ndim != 2 or X.dtype.kind not in "biuf":
         raise ValueError(
             f"{owner} needs a table of real numbers with rows and columns. Got an "
             f"array of shape {X.shape!r} and dtype {X.dtype!s}."
         )
     if sample_weight is None:
-        return None
+        return X, None
     weight = np.asarray(sample_weight, dtype=np.float64)
     if weight.shape != X.shape[:1]:
         raise ValueError(
@@ -302,7 +316,32 @@ def check_table(owner: str, X: Any, sample_weight: Any) -> np.ndarray | None:
         raise ValueError(
             "sample_weight must hold finite numbers that are not negative."
         )
-    return weight
+    return X, weight
+
+
+def _as_array(X: Any) -> np.ndarray:
+    array = np.asarray(X)
+    if array.dtype != object or array.ndim != 2 or not hasattr(X, "iloc"):
+        return array
+    # Of columns that may lack values pandas makes objects.
+    if all(dtype.kind in "biuf" for dtype in X.dtypes):
+        return X.to_numpy(np.float64, na_value=np.nan)
+    return array
+
+
+def refuse_heavy(weight: np.ndarray) -> None:
+    """Raise if sums of weights have passed the largest double.
+
+    Parameters
+    ----------
+    weight : ndarray
+        The sums.
+    """
+    if not np.isfinite(weight).all():
+        raise ValueError(
+            "The sum of sample_weight passes the largest double. Only ratios of "
+            "weights matter: divide them all by the same large number."
+        )
 
 
 def check_mergeable(ours: Any, theirs: Any) -> None:

@@ -3,7 +3,9 @@ import re
 from fractions import Fraction
 
 import numpy as np
+import pandas as pd
 import pytest
+import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -107,13 +109,24 @@ class TestValues:
         assert pickle.dumps(summary) == before
         assert updated.has_higher
 
-    def test_it_is_read_only(self, X):
-        summary = Covariance.from_array(X)
+    def test_it_is_read_only(self, X, remake):
+        summary = remake(Covariance.from_array(X))
         for array in (summary.mean, summary.root, summary.std(), summary.present):
             with pytest.raises(ValueError, match="read-only"):
                 array[0] = 0.0
         with pytest.raises(AttributeError, match="cannot assign"):
             summary.table = None
+
+    def test_of_columns_that_lack_values(self):
+        frame = pd.DataFrame(
+            {
+                "whole": pd.array([1, None, 3], dtype="Int64"),
+                "true": pd.array([True, True, False], dtype="boolean"),
+            }
+        )
+        summary = Covariance.from_array(frame).update(frame)
+        assert summary.count == 4
+        np.testing.assert_allclose(summary.covariance(), [[1, -0.5], [-0.5, 0.25]])
 
     def test_it_pickles(self, X):
         summary = Covariance.from_array(X, higher=True)
@@ -186,9 +199,9 @@ class TestForget:
         np.testing.assert_array_equal(faded.covariance(), summary.covariance())
         assert (faded.weight_sum, faded.count) == (20, 80)
 
-    @pytest.mark.parametrize("factor", [0, 1.5, float("nan")])
+    @pytest.mark.parametrize("factor", [0, 1.5, float("nan"), "a"])
     def test_a_factor_out_of_range(self, factor):
-        message = re.escape(f"The factor must be in (0, 1]. Got {factor!r}.")
+        message = re.escape(f"factor must be a number in (0, 1]. Got {factor!r}. With")
         with pytest.raises(ValueError, match=message):
             Covariance.empty(1).forget(factor)
 
@@ -273,3 +286,16 @@ class TestShrinkage:
 def test_mistakes(X, weight, message):
     with pytest.raises(ValueError, match=message):
         Covariance.from_array(X, weight)
+
+
+@pytest.mark.parametrize("make", [scipy.sparse.csr_matrix, scipy.sparse.csc_array])
+def test_sparse_tables(make):
+    X = make(np.eye(2))
+    message = (
+        f"Covariance needs a dense table. Got a {type(X).__name__!r} of shape "
+        r"\(2, 2\). Pass X.toarray\(\), or use Moments"
+    )
+    with pytest.raises(ValueError, match=message):
+        Covariance.from_array(X)
+    with pytest.raises(ValueError, match=message):
+        Covariance.empty(2).update(X)

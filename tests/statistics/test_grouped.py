@@ -130,9 +130,9 @@ class TestValues:
         summary.update(X, groups + 1, np.arange(10)).merge(summary).forget(0.5)
         assert pickle.dumps(summary) == before
 
-    def test_it_is_read_only(self):
-        summary = GroupedMoments.from_array([[1.0], [2.0]], [0, 1])
-        for array in (summary.mean, summary.labels):
+    def test_it_is_read_only(self, remake):
+        summary = remake(GroupedMoments.from_array([[1.0], [2.0]], [0, 1]))
+        for array in (summary.mean, summary.labels, summary.rest.mean):
             with pytest.raises(ValueError, match="read-only"):
                 array[0] = 0
         with pytest.raises(AttributeError, match="cannot assign"):
@@ -150,7 +150,7 @@ class TestValues:
         np.testing.assert_array_equal(summary.mean, [[2]])
         np.testing.assert_array_equal(summary.weight_sum, [[2]])
         np.testing.assert_array_equal(summary.rest.weight, [0.5])
-        with pytest.raises(ValueError, match=r"must be in \(0, 1\]. Got 2"):
+        with pytest.raises(ValueError, match=r"number in \(0, 1\]. Got 2"):
             summary.forget(2)
 
 

@@ -6,6 +6,8 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 import scipy.sparse
 from hypothesis import given, settings
@@ -110,8 +112,8 @@ class TestValues:
         moments.update(X, np.arange(10)).merge(moments).forget(0.5)
         assert pickle.dumps(moments) == before
 
-    def test_it_is_read_only(self):
-        moments = Moments.from_array([[1.0], [2.0]])
+    def test_it_is_read_only(self, remake):
+        moments = remake(Moments.from_array([[1.0], [2.0]]))
         with pytest.raises(ValueError, match="read-only"):
             moments.mean[0] = 0.0
         with pytest.raises(AttributeError, match="cannot assign"):
@@ -123,6 +125,27 @@ class TestValues:
         for name in ("count", "weight_sum", "mean", "mean_remainder", "m2"):
             np.testing.assert_array_equal(getattr(copy, name), getattr(moments, name))
         assert_same(copy.update(np.ones((1, 3))), moments.update(np.ones((1, 3))))
+
+
+class TestFrames:
+    FRAME = pd.DataFrame(
+        {
+            "whole": pd.array([1, None, 3], dtype="Int64"),
+            "real": pd.array([None, 2.0, np.nan], dtype="Float64"),
+            "true": pd.array([True, None, False], dtype="boolean"),
+            "plain": [0.5, np.nan, 1.5],
+        }
+    )
+
+    def test_columns_that_lack_values(self):
+        moments = Moments.from_array(self.FRAME).update(self.FRAME)
+        np.testing.assert_array_equal(moments.count, [4, 2, 4, 4])
+        np.testing.assert_array_equal(moments.mean, [2, 2, 0.5, 1])
+
+    def test_beside_a_column_of_others(self):
+        frame = self.FRAME.assign(name=["a", "b", "c"])
+        with pytest.raises(ValueError, match=r"table of real numbers.*dtype object"):
+            Moments.from_array(frame)
 
 
 class TestSparse:
@@ -168,9 +191,9 @@ class TestForget:
         np.testing.assert_array_equal(faded.variance(), moments.variance())
         np.testing.assert_array_equal(faded.weight_sum, [2.5, 2.5])
 
-    @pytest.mark.parametrize("factor", [0, -0.5, 1.5, float("nan")])
+    @pytest.mark.parametrize("factor", [0, -0.5, 1.5, float("nan"), "a", None])
     def test_a_factor_out_of_range(self, factor):
-        message = re.escape(f"The factor must be in (0, 1]. Got {factor!r}.")
+        message = re.escape(f"factor must be a number in (0, 1]. Got {factor!r}. With")
         with pytest.raises(ValueError, match=message):
             Moments.empty(1).forget(factor)
 
@@ -239,6 +262,10 @@ class TestMistakes:
         message = f"table of real numbers.*shape {re.escape(shape)} and dtype {dtype}"
         with pytest.raises(ValueError, match=message):
             Moments.from_array(X)
+
+    def test_a_query(self):
+        with pytest.raises(TypeError, match=r"Got a 'LazyFrame' of 'polars'.*collect"):
+            Moments.from_array(pl.LazyFrame({"a": [1.0]}))
 
     @pytest.mark.parametrize("value", [np.inf, -np.inf])
     def test_an_infinite_value(self, value):
