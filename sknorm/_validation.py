@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import (
     HasMethods,
     Hidden,
@@ -22,6 +23,7 @@ from sklearn.utils._param_validation import (
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import (
     _check_sample_weight,
+    _get_feature_names,
     _num_samples,
     check_is_fitted,
     validate_data,
@@ -38,9 +40,11 @@ __all__ = [
     "_fit_context",
     "check_is_fitted",
     "check_sample_weight",
+    "column_names",
     "output_container",
     "refuse_lazy_frame",
     "restore_on_failure",
+    "take_rows",
     "validate_data",
 ]
 
@@ -95,6 +99,21 @@ def _weights_in_numpy(weight: Any) -> np.ndarray:
     return to_numpy(weight)
 
 
+def column_names(X: Any) -> np.ndarray | None:
+    """Return the names of the columns of a table, None unless all are strings.
+
+    Parameters
+    ----------
+    X : object
+        What was passed as a table.
+
+    Returns
+    -------
+    ndarray of object of shape (n_features,) or None
+    """
+    return _get_feature_names(X)
+
+
 def output_container(estimator: BaseEstimator) -> str:
     """Return what ``transform`` puts its result in, by ``set_output`` or by default.
 
@@ -126,6 +145,24 @@ def refuse_lazy_frame(X: Any) -> None:
             f"{type(X).__module__.partition('.')[0]!r}, which is a query: pass "
             "X.collect()."
         )
+
+
+def take_rows(X: Any, rows: np.ndarray) -> Any:
+    """Return some rows of a table.
+
+    Parameters
+    ----------
+    X : array or DataFrame of shape (n_samples, n_features)
+        The table.
+    rows : ndarray of int
+        Which of them.
+
+    Returns
+    -------
+    array or DataFrame
+        Of the kind that X is.
+    """
+    return _safe_indexing(X, rows)
 
 
 @contextmanager

@@ -125,9 +125,9 @@ class StandardizationDisplay:
         X : {array-like, data frame, sparse matrix} of shape (n_samples, n_features)
             Rows to transform. Of a sparse matrix the columns that are drawn are made
             dense.
-        columns : str, int or list of them, default=None
-            Which outputs to draw, by name or position; None for the first four that
-            are made of numbers.
+        columns : str, int, slice or list of str or int, default=None
+            Which outputs to draw, by name or position, or a slice of positions; None
+            for the first four that are made of numbers.
         bins : int, default=None
             Number of bins of a histogram; None leaves it to the column.
         subsample : int, default=100_000
@@ -500,8 +500,7 @@ def _choose(table, columns):
         if not chosen:
             raise ValueError("No column that comes out is made of numbers.")
         return chosen
-    if isinstance(columns, (str, Integral)):
-        columns = [columns]
+    columns = _as_list(columns, len(table.outputs))
     if not 0 < len(columns) <= _MOST:
         raise ValueError(
             f"From 1 to {_MOST} columns can be drawn at once. Got {len(columns)}: name "
@@ -515,6 +514,18 @@ def _choose(table, columns):
                 "of `columns`."
             )
     return chosen
+
+
+def _as_list(columns, n):
+    if isinstance(columns, (str, Integral)):
+        return [columns]
+    try:
+        return list(range(n)[columns] if isinstance(columns, slice) else columns)
+    except TypeError as error:
+        raise ValueError(
+            "columns must be a name, a position, a list of these, or a slice of "
+            f"positions. Got {columns!r}."
+        ) from error
 
 
 def _make_axes(ax, shape):

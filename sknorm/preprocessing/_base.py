@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import warnings
@@ -25,6 +26,8 @@ from sknorm._validation import (
     _fit_context,
     check_is_fitted,
     check_sample_weight,
+    column_names,
+    refuse_lazy_frame,
     restore_on_failure,
     validate_data,
 )
@@ -187,6 +190,7 @@ class BaseStandardizer(
             if reset:
                 self.n_features_in_ = X.shape[1]
             return X
+        refuse_lazy_frame(X)
         foreign = is_dispatched(X)
         if foreign and namespace(X).isdtype(X.dtype, "complex floating"):
             raise ValueError(f"Complex data not supported. Got the dtype {X.dtype}.")
@@ -204,8 +208,20 @@ class BaseStandardizer(
         return (self._check(X, reset=reset),)
 
     def _check_result(self, X):
-        """Validate rows that were standardized."""
-        return self._check(X, reset=False)
+        """Validate rows that were standardized, with the names of results or none."""
+        names, known = column_names(X), getattr(self, "feature_names_in_", None)
+        if names is known is None:
+            return self._check(X, reset=False)
+        if names is not None and not np.array_equal(
+            names, self.get_feature_names_out()
+        ):
+            return self._check(X, reset=False)
+        # What scikit-learn warns of in both cases is how a result comes.
+        stand_in = copy.copy(self)
+        vars(stand_in).pop("feature_names_in_", None)
+        if names is not None:
+            stand_in.feature_names_in_ = names
+        return stand_in._check(X, reset=False)
 
     def _is_plain(self, X, reset):
         """Tell if there is nothing that validation could find or change.

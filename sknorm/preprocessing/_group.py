@@ -29,6 +29,7 @@ from sknorm._validation import (
     _fit_context,
     check_is_fitted,
     check_sample_weight,
+    refuse_lazy_frame,
     restore_on_failure,
     validate_data,
 )
@@ -393,6 +394,7 @@ class GroupStandardizer(SummaryStandardizer):
                 f"groups can't be given together with by={self.by!r}: the labels are "
                 "those in that column of X. Leave out one of the two."
             )
+        refuse_lazy_frame(X)
         X = X if hasattr(X, "shape") else np.array(X, dtype=object)
         if issparse(X) or len(X.shape) != 2:
             check_array(X)  # Which says what is wrong with it.
@@ -432,7 +434,7 @@ class GroupStandardizer(SummaryStandardizer):
         """Validate rows that were standardized."""
         self._refuse_dask(X)
         if self.by is None:
-            return self._check(X, reset=False)
+            return super()._check_result(X)
         X = self._check_numbers(X)
         if X.shape[1] != self.n_features_in_ - 1:
             raise ValueError(

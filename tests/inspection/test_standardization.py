@@ -186,6 +186,8 @@ class TestWhatIsDrawn:
             (["visits", 0], ["visits", "income"]),
             (np.array([2, 1]), ["visits", "age"]),
             (pd.Index(["age"]), ["age"]),
+            (slice(1, None), ["age", "visits"]),
+            (slice(None, None, -2), ["visits", "income"]),
         ],
     )
     def test_columns(self, scaler, X, columns, expected):
@@ -385,6 +387,12 @@ class TestErrors:
         ("arguments", "message"),
         [
             ({"columns": "weight"}, "There is no column 'weight' among the 3"),
+            (
+                {"columns": slice("age", None)},
+                r"a slice of positions. Got slice\('age'",
+            ),
+            ({"columns": 0.5}, r"columns must be a name, a position, .*Got 0.5\."),
+            ({"columns": slice(9, None)}, r"can be drawn at once. Got 0"),
             ({"columns": []}, r"From 1 to 20 columns can be drawn at once. Got 0"),
             ({"columns": [0] * 21}, r"drawn at once. Got 21: name fewer in `columns`"),
             (

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 import scipy.sparse
 from sklearn.exceptions import NotFittedError
@@ -118,6 +119,30 @@ class TestValidation:
         assert not hasattr(halver.fit(X), "feature_names_in_")
         with pytest.warns(UserWarning, match="X has feature names, but Halver was"):
             halver.transform(frame)
+
+    @pytest.mark.parametrize("names", [None, ["a", "b"]])
+    @pytest.mark.parametrize("container", ["default", "pandas", "polars"])
+    def test_a_result_goes_back_without_a_warning(self, names, container):
+        rows = X if names is None else pd.DataFrame(X, columns=names)
+        halver = Halver().fit(rows).set_output(transform=container)
+        for result in (halver.transform(rows), X / 2, np.float32(X / 2).tolist()):
+            np.testing.assert_array_equal(halver.inverse_transform(result), X)
+        assert hasattr(halver, "feature_names_in_") == (names is not None)
+
+    def test_a_result_of_other_columns(self):
+        frame = pd.DataFrame(X, columns=["a", "b"])
+        with pytest.raises(ValueError, match="feature names should match"):
+            Halver().fit(frame).inverse_transform(frame[["b", "a"]])
+        with pytest.warns(UserWarning, match="X has feature names, but Halver was"):
+            Halver().fit(X).inverse_transform(frame)
+        with pytest.raises(ValueError, match="X has 1 features, but Halver is"):
+            Halver().fit(frame).inverse_transform(X[:, :1])
+
+    @pytest.mark.parametrize("method", ["fit", "transform", "inverse_transform"])
+    def test_a_query(self, method):
+        message = r"X must be a table in memory. Got a 'LazyFrame' of 'polars', .*: "
+        with pytest.raises(TypeError, match=message + r"pass X.collect\(\)"):
+            getattr(Halver().fit(X), method)(pl.LazyFrame({"a": [1.0], "b": [2.0]}))
 
     def test_a_masked_array_is_not_taken_for_a_plain_one(self):
         masked = np.ma.masked_array(X, mask=[[True, False], [False, False]])

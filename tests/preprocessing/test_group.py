@@ -457,6 +457,11 @@ class TestMistakes:
         with pytest.raises(ValueError, match=message):
             getattr(GroupStandardizer(), method)(self.X, groups=groups)
 
+    @pytest.mark.parametrize("by", [None, "a"])
+    def test_a_query(self, by):
+        with pytest.raises(TypeError, match=r"Got a 'LazyFrame'.*pass X.collect\(\)"):
+            GroupStandardizer(by=by).fit(pl.LazyFrame({"a": [1], "b": [2.0]}))
+
     def test_groups_as_a_table_of_one_column(self):
         X, groups = [[1.0], [3.0], [9.0]], np.array([[1], [1], [2]])
         scaler = GroupStandardizer(shrinkage="none")
