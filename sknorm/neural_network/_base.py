@@ -8,8 +8,9 @@ import math
 from abc import ABCMeta, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -25,9 +26,11 @@ from sknorm._validation import (
     StrOptions,
     check_is_fitted,
     check_sample_weight,
+    take_rows,
     validate_data,
 )
 from sknorm.exceptions import DivergenceError
+from sknorm.neural_network._averaging import resolve_averaging
 from sknorm.neural_network._net import LeanNet, Rows, forward_rows
 from sknorm.neural_network._optimizers import resolve_optimizer
 from sknorm.neural_network._progress import EpochProgress
@@ -56,6 +59,19 @@ _DECAY_A_STEP = 0.006
 _FIT_ONLY = "sknorm_fit_"
 
 
+@dataclass(frozen=True)
+class _Table:
+    """Validated rows: columns as they came, coded targets, and weights or None."""
+
+    X: Any
+    codes: np.ndarray
+    weight: np.ndarray | None
+
+    def take(self, rows: np.ndarray) -> _Table:
+        weight = None if self.weight is None else self.weight[rows]
+        return _Table(take_rows(self.X, rows), self.codes[rows], weight)
+
+
 class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
     """Parameters, training and inference of the multi-layer perceptrons."""
 
@@ -79,6 +95,7 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
             Interval(Real, 0, None, closed="left"),
         ],
         "clip_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "averaging": [str, callable],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [
             StrOptions({"auto"}),
@@ -112,6 +129,7 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         lr_schedule="cosine",
         weight_decay="auto",
         clip_grad_norm=None,
+        averaging="none",
         max_epochs=30,
         batch_size="auto",
         early_stopping=False,
@@ -138,6 +156,7 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         self.lr_schedule = lr_schedule
         self.weight_decay = weight_decay
         self.clip_grad_norm = clip_grad_norm
+        self.averaging = averaging
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.early_stopping = early_stopping
@@ -175,12 +194,14 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         """Train from scratch, or on from the last fit with ``warm_start``."""
         self._check_names()
         go_on = self.warm_start and hasattr(self, "net_")
-        rows, valid = self._prepare(X, y, sample_weight, X_val, y_val, go_on=go_on)
+        train, valid = self._check(X, y, sample_weight, X_val, y_val, go_on=go_on)
         rng = np.random.default_rng(
             check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         )
         if valid is None and self.early_stopping:
-            rows, valid = self._hold_out(rows, rng)
+            train, valid = self._hold_out(train, rng)
+        self._learn_columns(train, go_on=go_on)
+        rows, valid = self._as_rows(train), valid and self._as_rows(valid)
         schedule, callbacks = resolve_schedule(
             self.lr_schedule,
             monitor="train_loss" if valid is None else "valid_loss",
@@ -200,9 +221,11 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         """Go over the rows once, with the optimizer where it was."""
         self._check_names()
         go_on = hasattr(self, "net_")
-        rows, _ = self._prepare(
+        train, _ = self._check(
             X, y, sample_weight, None, None, go_on=go_on, classes=classes
         )
+        self._learn_columns(train, go_on=go_on)
+        rows = self._as_rows(train)
         if not go_on:
             seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
             net = self._make_net(
@@ -214,7 +237,7 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
                 named for named in net.callbacks_ if not named[0].startswith(_FIT_ONLY)
             ]
             for group in net.optimizer_.param_groups:
-                group["lr"] = self.lr
+                group["lr"] = self.lr * group["lr_factor"]
         net.schedule = None
         with _rollback(net):
             self._train(net, rows, None, 1)
@@ -230,25 +253,26 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         resolve_bias_initializer(self.bias_init, owner=owner)
         resolve_optimizer(self.optimizer, owner=owner)
         resolve_schedule(self.lr_schedule, monitor="train_loss", owner=owner)
+        resolve_averaging(self.averaging, owner=owner)
         resolve_device(self.device, dtype=getattr(torch, self.dtype))
 
-    def _prepare(self, X, y, sample_weight, X_val, y_val, *, go_on, classes=None):
-        """Validate everything and return training and validation rows on the CPU."""
+    def _check(self, X, y, sample_weight, X_val, y_val, *, go_on, classes=None):
+        """Validate everything and return what to train on and what to validate on."""
         X, y = self._check_data(X, y, reset=not go_on, dtype=self.dtype)
         sample_weight = check_sample_weight(sample_weight, X)
         y = self._check_y(y)
         if not go_on:
             self._targets = self._make_targets(y, sample_weight, classes)
-        rows = self._make_rows(X, y, sample_weight)
+        train = self._encode(X, y, sample_weight)
         if (X_val is None) != (y_val is None):
             raise ValueError(
                 "A validation set needs both X_val and y_val, but "
                 f"{'X_val' if X_val is None else 'y_val'} is None."
             )
         if X_val is None:
-            return rows, None
+            return train, None
         X_val, y_val = self._check_data(X_val, y_val, reset=False, dtype=self.dtype)
-        return rows, self._make_rows(X_val, self._check_y(y_val), None)
+        return train, self._encode(X_val, self._check_y(y_val), None)
 
     def _check_data(self, X, y=None, *, reset, dtype):
         """Validate X, and y along with it, for the precision of the network."""
@@ -261,57 +285,57 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
     def _check_y(self, y):
         """Return ``y`` as a dense array of the kind this estimator learns."""
 
-    def _make_rows(self, X, y, sample_weight):
-        """Return the rows that count as tensors, with weights of mean 1 or None."""
+    def _encode(self, X, y, sample_weight):
+        """Return the rows that count with coded targets and with their weights."""
         codes = self._targets.encode(y)
         weight = self._row_weights(codes, sample_weight)
+        if not np.issubdtype(codes.dtype, np.integer) or codes.ndim > 1:
+            codes = codes.astype(self.dtype)
+        table = _Table(X, codes, weight)
         if weight is not None and not weight.all():
             # A row of weight zero must not reach batch statistics or a data-dependent
             # init either: it is as if it weren't there.
-            counted = weight > 0
-            X, codes, weight = X[counted], codes[counted], weight[counted]
-        if not np.issubdtype(codes.dtype, np.integer) or codes.ndim > 1:
-            codes = codes.astype(self.dtype)
-        return Rows(_as_tensor(X), _as_tensor(codes), self._normalized(weight))
+            return table.take(np.flatnonzero(weight > 0))
+        return table
 
-    def _normalized(self, weight):
-        """Return weights as a tensor of mean 1, or None if all are equal."""
+    def _learn_columns(self, train, *, go_on):
+        """Learn what the columns need before they are numbers: nothing here."""
+
+    def _numbers(self, X):
+        """Return validated rows as the array that the network is given."""
+        return X
+
+    def _as_rows(self, table):
+        """Return a table as tensors, with weights of mean 1 or None."""
+        X, weight = _as_tensor(self._numbers(table.X)), table.weight
         if weight is None or not np.ptp(weight):
-            return None
+            return Rows(X, _as_tensor(table.codes))
         # By the largest first: the mean of weights near the largest double overflows.
         weight = weight / weight.max()
-        return _as_tensor((weight / weight.mean()).astype(self.dtype))
+        weight = (weight / weight.mean()).astype(self.dtype)
+        return Rows(X, _as_tensor(table.codes), _as_tensor(weight))
 
-    def _hold_out(self, rows, rng):
-        """Split rows into a training and a validation part."""
-        n = len(rows)
+    def _hold_out(self, table, rng):
+        """Split a table into a training and a validation part."""
+        n = len(table.codes)
         if n < 2:
             raise ValueError(
                 "early_stopping=True sets rows aside for validation and needs at least "
                 f"2 rows. Got {n}. Set early_stopping=False or pass X_val and y_val."
             )
         n_valid = min(max(1, math.ceil(self.validation_fraction * n)), n - 1)
-        strata = self._strata(rows.y.numpy())
+        strata = self._strata(table.codes)
         if strata is not None:
             counts = np.unique(strata, return_counts=True)[1]
             if counts.min() < 2 or min(n_valid, n - n_valid) < len(counts):
                 strata = None
-        train, valid = train_test_split(
+        parts = train_test_split(
             np.arange(n),
             test_size=n_valid,
             stratify=strata,
             random_state=int(rng.integers(np.iinfo(np.int32).max)),
         )
-        return tuple(
-            Rows(
-                rows.X[part],
-                rows.y[part],
-                None
-                if rows.weight is None
-                else self._normalized(rows.weight[part].numpy()),
-            )
-            for part in (np.sort(train), np.sort(valid))
-        )
+        return tuple(table.take(np.sort(part)) for part in parts)
 
     def _early_stopping(self):
         return EarlyStopping(
@@ -341,6 +365,7 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
             weight_decay=self._resolve_weight_decay(optimizer.func),
             schedule=None if schedule is constant else schedule,
             clip_grad_norm=self.clip_grad_norm,
+            averaging=resolve_averaging(self.averaging, owner=type(self).__name__),
             max_epochs=self.max_epochs,
             batch_size=self._resolve_batch_size(len(rows)),
             rng=rng,
@@ -450,10 +475,14 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
 
     def _output(self, X):
         """Return what the last layer says about each row, as a NumPy array."""
+        combine = self.net_.criterion_.combine
+        return torch.cat([combine(part).cpu() for part in self._outputs(X)]).numpy()
+
+    def _outputs(self, X):
+        """Yield what the last layer of each member says, a few rows at a time."""
         check_is_fitted(self)
         X = self._check_data(X, reset=False, dtype=self._fitted_dtype())
-        slices = forward_rows(self.net_.module_, _as_tensor(X))
-        return torch.cat([part.cpu() for part in slices]).numpy()
+        yield from forward_rows(self.net_.module_, _as_tensor(self._numbers(X)))
 
     def _fitted_dtype(self):
         weight = next(self.net_.module_.parameters())

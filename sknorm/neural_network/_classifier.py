@@ -68,6 +68,10 @@ class NormMLPClassifier(ClassifierMixin, BaseNormMLP):
         optimizers, for most of which it would be a part of the gradient.
     clip_grad_norm : float, default=None
         Largest norm of the gradient over all parameters. None doesn't clip.
+    averaging : {"none", "ema", "swa"} or callable, default="none"
+        Whether the network predicts with an average of its weights over the steps:
+        ``"ema"`` looks back on some 200 of them, ``"swa"`` takes the last quarter in
+        equal shares.
     max_epochs : int, default=30
         Passes over the data.
     batch_size : int or "auto", default="auto"
@@ -186,6 +190,7 @@ class NormMLPClassifier(ClassifierMixin, BaseNormMLP):
         lr_schedule="cosine",
         weight_decay="auto",
         clip_grad_norm=None,
+        averaging="none",
         max_epochs=30,
         batch_size="auto",
         early_stopping=False,
@@ -215,6 +220,7 @@ class NormMLPClassifier(ClassifierMixin, BaseNormMLP):
             lr_schedule=lr_schedule,
             weight_decay=weight_decay,
             clip_grad_norm=clip_grad_norm,
+            averaging=averaging,
             max_epochs=max_epochs,
             batch_size=batch_size,
             early_stopping=early_stopping,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,11 +17,20 @@ class Loss(nn.Module):
     Weights are expected with mean 1 over the whole training set. A batch divides by its
     number of rows and not by its sum of weights: that keeps the gradient of a small
     batch an unbiased estimate of the whole set's.
+
+    Outputs of shape (n_rows, n_members, n_outputs) are those of many networks in one.
+    Each is trained by its own loss, of which the mean is taken.
     """
 
     def forward(self, output: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
         """Return the weighted mean over the rows, a scalar."""
-        per_row = self.per_row(output, target)
+        if output.ndim == 3:
+            n_rows, n_members = output.shape[:2]
+            each = target.repeat_interleave(n_members, dim=0)
+            losses = self.per_row(output.flatten(0, 1), each)
+            per_row = losses.view(n_rows, n_members).mean(dim=1)
+        else:
+            per_row = self.per_row(output, target)
         if weight is not None:
             per_row = per_row * weight
         return per_row.mean()
@@ -31,6 +42,10 @@ class Loss(nn.Module):
     def link(self, output: Tensor) -> Tensor:
         """Turn the network's output into what is predicted: itself by default."""
         return output
+
+    def combine(self, output: Tensor) -> Tensor:
+        """Return (n_rows, n_outputs): of members, what gives the mean prediction."""
+        return output.mean(dim=1) if output.ndim == 3 else output
 
 
 class CrossEntropy(Loss):
@@ -48,7 +63,14 @@ class CrossEntropy(Loss):
 
     def link(self, output: Tensor) -> Tensor:
         """Return class probabilities."""
-        return torch.softmax(output, dim=1)
+        return torch.softmax(output, dim=-1)
+
+    def combine(self, output: Tensor) -> Tensor:
+        """Return logits, of members the logarithms of their mean probabilities."""
+        if output.ndim < 3:
+            return output
+        logs = torch.log_softmax(output, dim=2)
+        return torch.logsumexp(logs, dim=1) - math.log(output.shape[1])
 
 
 class BinaryCrossEntropy(Loss):
@@ -67,6 +89,15 @@ class BinaryCrossEntropy(Loss):
     def link(self, output: Tensor) -> Tensor:
         """Return the probability of each label."""
         return torch.sigmoid(output)
+
+    def combine(self, output: Tensor) -> Tensor:
+        """Return logits, of members those of their mean probabilities."""
+        if output.ndim < 3:
+            return output
+        present, absent = (
+            torch.logsumexp(F.logsigmoid(side), dim=1) for side in (output, -output)
+        )
+        return present - absent
 
 
 class SquaredError(Loss):

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from sknorm.exceptions import DivergenceError
+from sknorm.neural_network._averaging import Averaging, WeightAverage
 from sknorm.neural_network._losses import Loss, SquaredError
 from sknorm.neural_network._optimizers import build_optimizer
 from sknorm.nn.norms import needs_batch_statistics
@@ -118,6 +119,12 @@ class Slices:
             yield rows.X[index], rows.y[index], weight
 
 
+def inference_rows(module: nn.Module) -> int:
+    """Return how many rows go through a network at once when no gradient is kept."""
+    n_members = getattr(module, "n_members", 1)
+    return max(_ROW_TILE, _INFERENCE_ROWS // n_members // _ROW_TILE * _ROW_TILE)
+
+
 def forward_rows(module: nn.Module, X: Tensor) -> Iterator[Tensor]:
     """Yield the output for X in slices, each row's independent of its neighbours.
 
@@ -126,8 +133,9 @@ def forward_rows(module: nn.Module, X: Tensor) -> Iterator[Tensor]:
     """
     device = next(module.parameters()).device
     with torch.inference_mode():
-        for start in range(0, len(X), _INFERENCE_ROWS):
-            rows = X[start : start + _INFERENCE_ROWS].to(device)
+        step = inference_rows(module)
+        for start in range(0, len(X), step):
+            rows = X[start : start + step].to(device)
             missing = -len(rows) % _ROW_TILE
             padded = nn.functional.pad(rows, (0, 0, 0, missing)) if missing else rows
             yield module(padded)[: len(rows)]
@@ -150,6 +158,10 @@ class LeanNet(NeuralNet):
         Factor on ``lr`` as a function of progress in [0, 1); constant if None.
     clip_grad_norm : float, default=None
         Largest norm of the gradient over all parameters; None leaves it alone.
+    averaging : callable, default=None
+        How weights are averaged over steps, from ``resolve_averaging``. The average is
+        what the module holds from the end of each epoch to the next, for validation,
+        callbacks and prediction.
     rng : numpy.random.Generator, default=None
         Draws the order of the rows.
     **kwargs : dict
@@ -170,12 +182,14 @@ class LeanNet(NeuralNet):
         weight_decay: float = 0.0,
         schedule: Callable[[float], float] | None = None,
         clip_grad_norm: float | None = None,
+        averaging: Averaging | None = None,
         rng: np.random.Generator | None = None,
         **kwargs: Any,
     ) -> None:
         self.weight_decay = weight_decay
         self.schedule = schedule
         self.clip_grad_norm = clip_grad_norm
+        self.averaging = averaging
         self.rng = rng
         super().__init__(
             module,
@@ -196,7 +210,7 @@ class LeanNet(NeuralNet):
         """Make the optimizer, with weight decay on the weight matrices alone."""
         self.optimizer_ = build_optimizer(
             self.optimizer,
-            self.module_.named_parameters(),
+            self.module_,
             lr=self.lr,
             weight_decay=self.weight_decay,
         )
@@ -222,7 +236,7 @@ class LeanNet(NeuralNet):
         """Return mini-batches in random order, or large slices in their own."""
         if training:
             return Slices(dataset, self.batch_size, self.rng)
-        return Slices(dataset, max(self.batch_size, _INFERENCE_ROWS))
+        return Slices(dataset, inference_rows(self.module_))
 
     def __sklearn_tags__(self) -> Any:
         """Tell scorers whether there are probabilities to ask for."""
@@ -234,7 +248,9 @@ class LeanNet(NeuralNet):
     @property
     def classes_(self) -> np.ndarray:
         """The codes of the classes, for scorers that ask."""
-        return np.arange(self.module_[-1].out_features)
+        network = self.module_
+        is_tabular = hasattr(network, "out_features")
+        return np.arange((network if is_tabular else network[-1]).out_features)
 
     # -- training ----------------------------------------------------------------------
 
@@ -253,11 +269,19 @@ class LeanNet(NeuralNet):
             for part in self.module_.modules()
             if len(X) == 1 and needs_batch_statistics(part)
         ]
+        self._average = (
+            None
+            if self.averaging is None
+            else WeightAverage(self.module_, self.averaging)
+        )
         self._step = 0
         self._n_steps = (epochs or self.max_epochs) * len(
             batch_bounds(len(X), self.batch_size)
         )
-        return super().fit_loop(X, y, epochs=epochs, **params)
+        try:
+            return super().fit_loop(X, y, epochs=epochs, **params)
+        finally:
+            self._average = None
 
     def run_single_epoch(
         self,
@@ -271,6 +295,8 @@ class LeanNet(NeuralNet):
         if iterator is None:
             return
         self._set_training(training)
+        if training and self._average is not None:
+            self._average.show(False)
         losses = []
         for batch in iterator:
             losses.append(
@@ -283,7 +309,10 @@ class LeanNet(NeuralNet):
         self.history.record(f"{prefix}_loss", mean)
         self.history.record(f"{prefix}_batch_count", len(losses))
         if training:
-            self.history.record("lr", float(self.optimizer_.param_groups[0]["lr"]))
+            group = self.optimizer_.param_groups[0]
+            self.history.record("lr", float(group["lr"]) / group["lr_factor"])
+            if self._average is not None:
+                self._average.show(True)
         if training and not math.isfinite(mean):
             raise DivergenceError(
                 f"The training loss became {mean} in epoch {len(self.history)}."
@@ -325,19 +354,22 @@ class LeanNet(NeuralNet):
                 first.update(loss=loss.detach(), y_pred=output.detach())
             return loss
 
+        progress = self._step / self._n_steps
         if self.schedule is not None:
-            factor = self.schedule(self._step / self._n_steps)
+            factor = self.schedule(progress)
             for group in self.optimizer_.param_groups:
-                group["lr"] = self.lr * factor
+                group["lr"] = self.lr * group["lr_factor"] * factor
         self._step += 1
         self.optimizer_.step(closure)
+        if self._average is not None:
+            self._average.update(progress)
         return first
 
     def validation_step(self, batch: tuple, **fit_params: Any) -> dict[str, Tensor]:
         """Return the loss of a batch that isn't trained on."""
         X, y, weight = batch
         with torch.no_grad():
-            output = self.module_(X)
+            output = self.criterion_.combine(self.module_(X))
             return {"loss": self.criterion_(output, y, weight), "y_pred": output}
 
     def _set_training(self, training: bool = True) -> None:
@@ -354,4 +386,4 @@ class LeanNet(NeuralNet):
         """Yield the network's output in slices."""
         self.module_.train(training)
         for output in forward_rows(self.module_, self.get_dataset(X).X):
-            yield output.to(device)
+            yield self.criterion_.combine(output).to(device)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -54,7 +53,7 @@ def resolve_optimizer(spec: Any, *, owner: str) -> functools.partial[Optimizer]:
 
 def build_optimizer(
     optimizer: functools.partial[Optimizer],
-    named_parameters: Iterable[tuple[str, nn.Parameter]],
+    module: nn.Module,
     *,
     lr: float,
     weight_decay: float,
@@ -68,8 +67,9 @@ def build_optimizer(
     ----------
     optimizer : functools.partial of a torch optimizer class
         From :func:`resolve_optimizer`.
-    named_parameters : iterable of (str, Parameter)
-        What is trained.
+    module : nn.Module
+        What is trained. Its method ``parameter_groups`` is asked how, if it has one: it
+        gives dicts of ``"params"``, ``"lr_factor"`` and ``"decay_factor"``.
     lr : float
         Learning rate.
     weight_decay : float
@@ -78,6 +78,7 @@ def build_optimizer(
     Returns
     -------
     torch.optim.Optimizer
+        Each of its groups has the key ``"lr_factor"``.
 
     Raises
     ------
@@ -86,14 +87,16 @@ def build_optimizer(
     """
     cls, arguments = optimizer.func, dict(optimizer.keywords)
     accepted = inspect.signature(cls).parameters
-    parameters = [p for _, p in named_parameters if p.requires_grad]
+    groups = _parameter_groups(module)
+    parameters = [p for group in groups for p in group["params"]]
     if "weight_decay" not in accepted:
         if weight_decay:
             raise ValueError(
                 f"The optimizer {cls.__name__} has no weight decay. Set weight_decay=0 "
                 f"or take another optimizer. Got weight_decay={weight_decay!r}."
             )
-        return optimizer(parameters, lr=lr)
+        # One group: L-BFGS takes no more, and has one learning rate.
+        return optimizer([{"params": parameters, "lr_factor": 1.0}], lr=lr)
     if (
         cls in _FUSED
         and parameters[0].device.type in _FUSED_DEVICES
@@ -101,9 +104,27 @@ def build_optimizer(
     ):
         arguments.setdefault("fused", True)
     decay = arguments.pop("weight_decay", weight_decay)
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
+    for group in groups:
+        group["weight_decay"] = decay * group.pop("decay_factor")
+        group["lr"] = lr * group["lr_factor"]
     return cls(groups, *optimizer.args, lr=lr, **arguments)
+
+
+def _parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
+    """Return what is trained by how it is trained: a network may know better."""
+    if hasattr(module, "parameter_groups"):
+        groups = module.parameter_groups()
+    else:
+        everything = list(module.parameters())
+        groups = [
+            {"params": params, "lr_factor": 1.0, "decay_factor": factor}
+            for params, factor in (
+                ([p for p in everything if p.ndim > 1], 1.0),
+                ([p for p in everything if p.ndim <= 1], 0.0),
+            )
+        ]
+    trained = (
+        {**group, "params": [p for p in group["params"] if p.requires_grad]}
+        for group in groups
+    )
+    return [group for group in trained if group["params"]]

@@ -34,7 +34,7 @@ def test_every_one_in_the_table_lowers_a_loss(name, generator):
     y = x.sum(dim=1, keepdim=True)
     optimizer = build_optimizer(
         resolve_optimizer(name, owner="E"),
-        linear.named_parameters(),
+        linear,
         lr=0.05,
         weight_decay=0.0,
     )
@@ -55,7 +55,7 @@ def test_weight_decay_reaches_matrices_alone():
     net = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
     optimizer = build_optimizer(
         resolve_optimizer("adamw", owner="E"),
-        net.named_parameters(),
+        net,
         lr=0.1,
         weight_decay=0.3,
     )
@@ -69,7 +69,7 @@ def test_arguments_of_a_partial_arrive():
     spec = functools.partial(torch.optim.SGD, momentum=0.9, weight_decay=0.2)
     optimizer = build_optimizer(
         resolve_optimizer(spec, owner="E"),
-        nn.Linear(2, 2).named_parameters(),
+        nn.Linear(2, 2),
         lr=0.1,
         weight_decay=0.0,
     )
@@ -82,7 +82,7 @@ def test_optimizer_without_weight_decay_says_so():
     with pytest.raises(ValueError, match=r"LBFGS has no weight decay.*Got weight"):
         build_optimizer(
             resolve_optimizer("lbfgs", owner="E"),
-            nn.Linear(2, 2).named_parameters(),
+            nn.Linear(2, 2),
             lr=1.0,
             weight_decay=0.1,
         )
