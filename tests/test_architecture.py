@@ -24,13 +24,17 @@ LAYERS = {
     "sknorm.exceptions": 0,
     "sknorm._kernels": 1,
     "sknorm.statistics": 2,
-    "sknorm.nn._quadrature": 2,
-    "sknorm.nn": 3,
+    "sknorm.nn._quadrature": 0,
+    "sknorm.nn": 1,
     "sknorm.preprocessing": 3,
-    "sknorm.nn.activations": 3,
-    "sknorm.nn.initializers": 3,
-    "sknorm.nn.norms": 3,
-    "sknorm.nn.mlp": 4,
+    "sknorm.nn.activations": 1,
+    "sknorm.nn.initializers": 1,
+    "sknorm.nn.norms": 1,
+    "sknorm.nn.embeddings": 1,
+    "sknorm.nn._layers": 2,
+    "sknorm.nn.members": 3,
+    "sknorm.nn.mlp": 3,
+    "sknorm.nn.tabular": 4,
     "sknorm.neural_network": 5,
     "sknorm.inspection": 7,
 }
@@ -141,7 +145,12 @@ def mirrored(path):
 
 
 # A family of small files that is one table is tested as one.
-AS_ONE = {"nn/initializers": "nn/test_initializers", "nn/norms": "nn/test_norms"}
+AS_ONE = {
+    "nn/embeddings": "nn/test_embeddings",
+    "nn/initializers": "nn/test_initializers",
+    "nn/norms": "nn/test_norms",
+    "nn/tabular": "nn/test_tabular",
+}
 
 
 def test_tests_mirror_the_package():

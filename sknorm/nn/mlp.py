@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
-import math
 import numbers
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from sknorm.nn.activations import Activation, resolve_activation
+from sknorm.nn import _layers
+from sknorm.nn._layers import SAMPLE_ROWS, Site
+from sknorm.nn.activations import resolve_activation
 from sknorm.nn.initializers import LSUV, Initializer, resolve_initializer
-from sknorm.nn.norms import Norm, needs_batch_statistics, resolve_norm
+from sknorm.nn.norms import resolve_norm
 
 __all__ = ["MLP"]
-
-# Enough rows for a variance that is right to about 5 %, half of LSUV's tolerance.
-SAMPLE_ROWS = 1024
 
 
 class MLP(nn.Sequential):
@@ -113,29 +110,33 @@ class MLP(nn.Sequential):
         scheme = resolve_initializer(init)
         bias_scheme = resolve_bias_initializer(bias_init)
 
+        on_signal = normalizer.acts_on == "signal"
         widths = (in_features, *sizes)
         for fan_in, fan_out in itertools.pairwise(widths):
-            self.append(_empty_linear(fan_in, fan_out, dtype))
-            for part in _block(fan_out, phi, normalizer, norm_position, dropout):
+            self.append(_layers.empty_linear(fan_in, fan_out, dtype))
+            activation = phi.module()
+            layer = normalizer.build(fan_out) if on_signal else None
+            for part in _layers.block(activation, layer, norm_position):
                 self.append(part.to(dtype))
-        self.append(_empty_linear(widths[-1], out_features, dtype))
+            self.extend(_layers.dropout_after(activation, dropout))
+        self.append(_layers.empty_linear(widths[-1], out_features, dtype))
 
-        self._initialize(
-            scheme,
-            bias_scheme,
-            phi,
-            normalizer,
-            norm_position,
-            generator,
+        linears = self.linears
+        inputs_normalized = on_signal and norm_position == "after"
+        sites = [
+            Site(linear, _layers.position(index, len(linears), inputs_normalized))
+            for index, linear in enumerate(linears)
+        ]
+        _layers.fill(
+            sites, scheme, bias_scheme, phi=phi, norm=normalizer, generator=generator
         )
-        if scheme.spreads_hinges and bias_scheme is None and len(self.linears) > 1:
-            self._spread_hinges(
-                behind_norm=normalizer.acts_on == "signal"
-                and norm_position == "before",
-                generator=generator,
-            )
+        if scheme.spreads_hinges and bias_scheme is None and len(linears) > 1:
+            behind = self[1] if on_signal and norm_position == "before" else None
+            first = linears[0]
+            _layers.spread_hinges(first.weight, first.bias, behind, generator)
         if isinstance(scheme, LSUV):
-            self._scale_by_data(scheme, generator, sample)
+            rows = _sample_rows(sample, in_features, generator, dtype)
+            _layers.scale_by_data(self, linears, scheme, rows)
         if normalizer.acts_on == "weight":
             # After the weights have their values: the norm starts from them.
             hidden = [i for i, part in enumerate(self) if isinstance(part, nn.Linear)]
@@ -152,82 +153,6 @@ class MLP(nn.Sequential):
     def linears(self) -> list[nn.Linear]:
         """The linear layers, first to last."""
         return [part for part in self if isinstance(part, nn.Linear)]
-
-    def _initialize(
-        self,
-        scheme: Initializer,
-        bias_scheme: Initializer | None,
-        phi: Activation,
-        norm: Norm,
-        norm_position: str,
-        generator: torch.Generator | None,
-    ) -> None:
-        """Fill every weight and bias, first layer to last."""
-        linears = self.linears
-        gain, problem = _gain(phi)
-        inputs_normalized = norm.acts_on == "signal" and norm_position == "after"
-        for index, linear in enumerate(linears):
-            try:
-                bound = scheme.bind(
-                    phi=lambda z: phi.function(z),
-                    gain=gain,
-                    position=_position(index, len(linears), inputs_normalized),
-                    normalized=norm.acts_on != "nothing",
-                )
-                bound(linear.weight, gain=gain, generator=generator)
-            except (ValueError, RuntimeError) as error:
-                raise problem or error from None
-            if problem is not None and linear.weight.isnan().any():
-                raise problem
-            if bias_scheme is None:
-                bound.init_bias(
-                    linear.bias, fan_in=linear.in_features, generator=generator
-                )
-            else:
-                bias_scheme.fill_bias(
-                    linear.bias, fan_in=linear.in_features, generator=generator
-                )
-
-    @torch.no_grad()
-    def _spread_hinges(
-        self, *, behind_norm: bool, generator: torch.Generator | None
-    ) -> None:
-        """Give the first hidden units biases as wide as what the data make of them."""
-        weight, bias = (
-            getattr(self[1], name, None) if behind_norm else None
-            for name in ("weight", "bias")
-        )
-        if not (isinstance(weight, Tensor) and isinstance(bias, Tensor)):
-            weight, bias = self.linears[0].weight, self.linears[0].bias
-        # Halves of the variance, so that their sum is what it was.
-        weight.mul_(math.sqrt(0.5))
-        bias.normal_(std=math.sqrt(0.5), generator=generator)
-
-    @torch.no_grad()
-    def _scale_by_data(
-        self, scheme: LSUV, generator: torch.Generator | None, sample: Tensor | None
-    ) -> None:
-        """Walk a sample through the layers and let the scheme rescale each weight."""
-        first = self.linears[0]
-        if sample is None:
-            signal = torch.randn(
-                SAMPLE_ROWS,
-                first.in_features,
-                generator=generator,
-                dtype=first.weight.dtype,
-            )
-        else:
-            signal = sample[:SAMPLE_ROWS].to(first.weight)
-        for part in self:
-            if isinstance(part, nn.Linear):
-                scheme.scale_(part.weight, _preactivation(part, signal))
-                signal = part(signal)
-            else:
-                # A copy, so that running statistics start from what they are; dropout
-                # stays off because the scheme wants the signal without its noise.
-                probe = copy.deepcopy(part)
-                probe.train(len(signal) > 1 and needs_batch_statistics(part))
-                signal = probe(signal)
 
 
 def check_hidden_layer_sizes(sizes: Any, *, owner: str = "MLP") -> tuple[int, ...]:
@@ -255,46 +180,13 @@ def resolve_bias_initializer(spec: Any, *, owner: str = "MLP") -> Initializer | 
     return scheme
 
 
-def _empty_linear(fan_in: int, fan_out: int, dtype: torch.dtype) -> nn.Linear:
-    # skip_init: nn.Linear's own draw would be thrown away and move the global RNG.
-    return nn.utils.skip_init(nn.Linear, fan_in, fan_out, dtype=dtype)
-
-
-def _block(
-    width: int, phi: Activation, norm: Norm, norm_position: str, dropout: float
-) -> Iterator[nn.Module]:
-    """Yield what follows a hidden linear layer."""
-    if norm.acts_on == "signal" and norm_position == "before":
-        yield norm.build(width)
-    activation = phi.module()
-    yield activation
-    if norm.acts_on == "signal" and norm_position == "after":
-        yield norm.build(width)
-    if dropout > 0:
-        is_selu = isinstance(activation, nn.SELU)
-        yield nn.AlphaDropout(dropout) if is_selu else nn.Dropout(dropout)
-
-
-def _gain(phi: Activation) -> tuple[float, ValueError | None]:
-    """Return the activation's gain, or NaN and why it has none.
-
-    An activation that isn't elementwise is welcome with every scheme that doesn't ask
-    for its gain; one that does refuses NaN, or fills the weights with it.
-    """
-    try:
-        return phi.gain, None
-    except ValueError as problem:
-        return math.nan, problem
-
-
-def _position(
-    index: int, count: int, inputs_normalized: bool
-) -> Literal["input", "hidden", "output"]:
-    """Tell a scheme what feeds the layer: standardized numbers, or activations."""
-    if index == 0 or inputs_normalized:
-        return "input"
-    return "output" if index == count - 1 else "hidden"
-
-
-def _preactivation(linear: nn.Linear, signal: Tensor) -> Callable[[], Tensor]:
-    return lambda: linear(signal)
+def _sample_rows(
+    sample: Tensor | None,
+    in_features: int,
+    generator: torch.Generator | None,
+    dtype: torch.dtype,
+) -> Tensor:
+    """Return rows to look at: the sample's first, or what a standardized table has."""
+    if sample is None:
+        return torch.randn(SAMPLE_ROWS, in_features, generator=generator, dtype=dtype)
+    return sample[:SAMPLE_ROWS].to("cpu", dtype)

@@ -1,0 +1,456 @@
+"""Embeddings of numbers, by hand."""
+
+import copy
+import functools
+import math
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from torch import nn
+
+from sknorm.nn.embeddings import (
+    EMBEDDINGS,
+    PBLD,
+    CustomEmbedding,
+    Embedding,
+    LinearReLU,
+    NoEmbedding,
+    Periodic,
+    PiecewiseLinear,
+    resolve_embedding,
+)
+
+every_embedding = pytest.mark.parametrize("name", EMBEDDINGS)
+
+
+def build(name, n_features=3, seed=0, n_rows=200, dtype=torch.float32, **kwargs):
+    generator = torch.Generator().manual_seed(seed)
+    sample = torch.randn(
+        n_rows, n_features, generator=torch.Generator().manual_seed(9)
+    ).to(dtype)
+    return resolve_embedding(name).build(
+        n_features,
+        sample=sample,
+        target=sample[:, 0].sin(),
+        generator=generator,
+        dtype=dtype,
+        **kwargs,
+    )
+
+
+# -- what every entry keeps to ---------------------------------------------------------
+
+
+@every_embedding
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("n_features", [1, 3])
+def test_every_embedding_is_a_layer_that_learns(name, dtype, n_features):
+    layer = build(name, n_features, dtype=dtype)
+    x = torch.linspace(-2, 2, 5 * n_features, dtype=dtype).reshape(5, n_features)
+    x.requires_grad_()
+    y = layer(x)
+    assert y.shape == (5, layer.out_features)
+    assert y.dtype == dtype
+    y.square().sum().backward()
+    for gradient in (x.grad, *(p.grad for p in layer.parameters())):
+        assert gradient.isfinite().all()
+        assert gradient.dtype == dtype
+    # Features are side by side, each made of its own column.
+    width = layer.out_features // n_features
+    moved = layer(x + torch.eye(n_features, dtype=dtype)[0])
+    assert torch.equal(moved[:, width:], y[:, width:])
+    assert not torch.equal(moved[:, :width], y[:, :width])
+
+
+@every_embedding
+def test_every_embedding_draws_from_its_generator_alone(name):
+    before = torch.get_rng_state()
+    one, two, other = (build(name, seed=seed).state_dict() for seed in (0, 0, 1))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(one[n], two[n]) for n in one)
+    differs = any(not torch.equal(one[n], other[n]) for n in one)
+    assert differs == (name != "none")
+
+
+@every_embedding
+@pytest.mark.parametrize(
+    "duplicate",
+    [
+        copy.deepcopy,
+        lambda e: pickle.loads(pickle.dumps(e)),
+        lambda e: clone(e, safe=False),
+    ],
+    ids=["deepcopy", "pickle", "clone"],
+)
+def test_every_embedding_copies_to_an_equal(name, duplicate):
+    embedding = resolve_embedding(name)
+    assert duplicate(embedding) == embedding
+    assert hash(duplicate(embedding)) == hash(embedding)
+    layer, x = build(name), torch.ones(2, 3)
+    assert torch.equal(pickle.loads(pickle.dumps(layer))(x), layer(x))
+
+
+@every_embedding
+def test_every_embedding_shows_how_it_is_made(name):
+    embedding = resolve_embedding(name)
+    assert eval(repr(embedding), {type(embedding).__name__: type(embedding)}) == (
+        embedding
+    )
+
+
+# -- lines -----------------------------------------------------------------------------
+
+
+def test_no_embedding_is_the_identity():
+    x = torch.ones(2, 3)
+    assert NoEmbedding().build(3)(x) is x
+
+
+def test_linear_by_hand():
+    layer = LinearReLU(2).build(2)
+    with torch.no_grad():
+        layer.by_feature.weight.copy_(torch.tensor([[1.0, -1.0], [2.0, 3.0]]))
+        layer.by_feature.bias.copy_(torch.tensor([[0.0, 0.5], [-9.0, 1.0]]))
+    assert layer(torch.tensor([[2.0, 4.0]])).tolist() == [[2.0, 0.0, 0.0, 13.0]]
+
+
+def test_linear_starts_within_one_over_the_root(generator):
+    line = LinearReLU(25).build(100, generator=generator).by_feature
+    for parameter in (line.weight, line.bias):
+        assert 0.19 < float(parameter.detach().abs().max()) <= 0.2
+
+
+# -- waves -----------------------------------------------------------------------------
+
+
+def test_waves_by_hand():
+    layer = Periodic(n_frequencies=2, d_embedding=None).build(1)
+    layer.by_feature.frequencies.data.copy_(torch.tensor([[0.25, 1.0]]))
+    # A quarter and a whole turn: sines, then cosines.
+    torch.testing.assert_close(
+        layer(torch.tensor([[1.0]])), torch.tensor([[1.0, 0, 0, 1]]), atol=1e-6, rtol=0
+    )
+
+
+@pytest.mark.parametrize("linear", ["per_feature", "shared"])
+def test_plr_is_a_linear_layer_of_waves(linear, generator):
+    layer = Periodic(5, 0.5, 4, linear=linear).build(3, generator=generator)
+    waves, linears = layer.by_feature
+    x = torch.randn(6, 3, generator=generator)
+    for j in range(3):
+        angles = 2 * math.pi * x[:, [j]] * waves.frequencies[j]
+        of_feature = torch.cat([angles.sin(), angles.cos()], dim=1)
+        if linear == "shared":
+            expected = linears(of_feature)
+        else:
+            expected = of_feature @ linears.weight[j] + linears.bias[j]
+        torch.testing.assert_close(
+            layer(x)[:, 4 * j : 4 * j + 4], expected.relu(), atol=1e-5, rtol=1e-5
+        )
+
+
+def test_frequencies_start_with_the_spread_asked_for(generator):
+    waves = Periodic(100, 0.3).build(40, generator=generator).by_feature[0]
+    std = float(waves.frequencies.detach().std())
+    assert std == pytest.approx(0.3, rel=5 / 8000**0.5)
+
+
+def test_plr_and_periodic_are_one():
+    assert resolve_embedding("plr") == resolve_embedding("periodic") == Periodic()
+
+
+def test_pbld_keeps_the_number_and_adds_shifted_waves():
+    layer = PBLD(n_frequencies=1, d_embedding=2).build(1)
+    with torch.no_grad():
+        layer.frequencies.fill_(0.25)
+        layer.phases.fill_(math.pi / 2)
+        layer.linear.weight.fill_(3.0)
+        layer.linear.bias.fill_(1.0)
+    # 3 cos(pi / 2 x + pi / 2) + 1 at 1 is -2.
+    y = layer(torch.tensor([[1.0], [-1.0]])).detach()
+    torch.testing.assert_close(y, torch.tensor([[1.0, -2.0], [-1.0, 4.0]]))
+
+
+def test_pbld_starts_and_learns_as_realmlp_does(generator):
+    layer = PBLD().build(200, generator=generator)
+    assert float(layer.frequencies.detach().std()) == pytest.approx(0.1, rel=0.07)
+    assert 3.1 < float(layer.phases.detach().abs().max()) <= math.pi
+    assert layer.linear.weight.shape == (200, 16, 3)
+    assert 0.24 < float(layer.linear.weight.detach().abs().max()) <= 0.25
+    assert layer.lr_factor == 0.1
+
+
+# -- bins ------------------------------------------------------------------------------
+
+
+def shares(column, x, **kwargs):
+    """Return the encoding of one column's numbers as lists."""
+    sample = torch.tensor(column, dtype=torch.float32)[:, None]
+    embedding = PiecewiseLinear(d_embedding=None, **kwargs)
+    return embedding.build(1, sample=sample)(torch.tensor(x)[:, None]).tolist()
+
+
+def test_number_in_the_third_of_five_bins():
+    edges = [0.0, 1.0, 2.0, 4.0, 8.0, 16.0]
+    assert shares(edges, [2.5], n_bins=5) == [[1, 1, 0.25, 0, 0]]
+
+
+def test_shares_stay_as_they_are_beyond_the_ends():
+    assert shares([0.0, 1.0, 2.0], [-7.0, 0.0, 2.0, 99.0]) == (
+        [[0, 0], [0, 0], [1, 1], [1, 1]]
+    )
+
+
+def test_edges_are_quantiles_if_there_are_more_values_than_edges():
+    # 0, 1, ..., 100 in four bins: edges at 0, 25, 50, 75, 100.
+    values = [float(i) for i in range(101)]
+    assert shares(values, [30.0], n_bins=4) == [[1, pytest.approx(0.2), 0, 0]]
+
+
+def test_quantiles_that_coincide_are_one_edge():
+    # Seven of ten values are 0, which all inner quantiles but the last are.
+    values = [0.0] * 70 + [float(i) for i in range(1, 31)]
+    encoded = shares(values, [0.0, 30.0], n_bins=4)
+    assert encoded == [[0, 0], [1, 1]]
+
+
+@pytest.mark.parametrize("kind", ["quantile", "tree"])
+def test_columns_of_one_and_two_values(kind, generator):
+    sample = torch.tensor([[5.0, 0.0, 0.1], [5.0, 1.0, 0.2], [5.0, 0.0, 0.3]])
+    target = torch.tensor([0.0, 1.0, 0.0])
+    plain = PiecewiseLinear(bins=kind, d_embedding=None, n_bins=4)
+    encoded = plain.build(3, sample=sample, target=target)(sample)
+    # The constant has a share of 0 and the binary one of its own value.
+    assert encoded[:, 0].tolist() == [0, 0, 0]
+    assert encoded[:, 1].tolist() == [0, 1, 0]
+    layer = PiecewiseLinear(bins=kind, d_embedding=4).build(
+        3, sample=sample, target=target, generator=generator
+    )
+    layer(sample).sum().backward()
+    bends = layer.by_feature.weight.grad
+    assert not bends[0].any()
+    assert bends[1, 0].any()
+
+
+def test_missing_bins_are_filled_up_without_effect(generator):
+    sample = torch.tensor([[float(i), float(i % 2)] for i in range(9)])
+    layer = PiecewiseLinear(n_bins=8, identity=False).build(2, sample=sample)
+    before = layer(sample)
+    layer.by_feature[1].weight.data[1, 1:].fill_(1e9)
+    assert torch.equal(layer(sample), before)
+
+
+def test_a_row_alone_is_a_sample():
+    layer = PiecewiseLinear().build(2, sample=torch.ones(1, 2))
+    assert layer(torch.zeros(3, 2)).isfinite().all()
+
+
+def test_sample_of_what_is_no_number():
+    sample = torch.tensor([[math.nan, 0.0], [math.nan, 1.0], [math.nan, math.inf]])
+    encoded = PiecewiseLinear(d_embedding=None).build(2, sample=sample)
+    assert encoded(torch.tensor([[3.0, 0.5]])).tolist() == [[0, 0.5]]
+
+
+def test_numbers_that_one_precision_tells_apart_and_another_does_not():
+    sample = torch.tensor([[1.0], [1.0 + 1e-12], [2.0]], dtype=torch.float64)
+    embedding = PiecewiseLinear(d_embedding=None)
+    narrow = embedding.build(1, sample=sample, dtype=torch.float32)
+    wide = embedding.build(1, sample=sample, dtype=torch.float64)
+    assert (narrow.out_features, wide.out_features) == (1, 2)
+    assert wide(sample)[1].tolist() == [1, 0]
+
+
+def test_bins_so_narrow_that_their_inverse_is_infinite():
+    sample = torch.tensor([[0.0], [1e-44], [1.0]])
+    layer = PiecewiseLinear(d_embedding=None).build(1, sample=sample)
+    assert layer(torch.tensor([[0.0], [1.0]])).tolist() == [[0, 0], [1, 1]]
+
+
+def test_bins_keep_their_digits_far_from_zero():
+    # A step of one unit in the last place of 1e6 is told from its neighbours.
+    step = 0.0625
+    sample = torch.tensor([[1e6], [1e6 + step], [1e6 + 2 * step]])
+    layer = PiecewiseLinear(d_embedding=None).build(1, sample=sample)
+    assert layer(sample).tolist() == [[0, 0], [1, 0], [1, 1]]
+
+
+def test_tree_puts_edges_where_the_target_jumps():
+    x = torch.linspace(0, 1, 401)[:, None]
+    embedding = PiecewiseLinear(n_bins=3, d_embedding=None, bins="tree")
+    jumps = (x[:, 0] > 0.3).float() + 2 * (x[:, 0] > 0.7).float()
+    layer = embedding.build(1, sample=x, target=jumps)
+    # Splits lie half way between neighbours, 0.00125 beyond the jump.
+    left = layer.shares.left.ravel().tolist()
+    assert left == pytest.approx([0, 0.30125, 0.70125], abs=2e-3)
+
+
+def test_tree_takes_integers_for_classes():
+    # As numbers 100 stands out and is split off first; as classes 0 is, the largest.
+    x = torch.linspace(0, 1, 301)[:, None]
+    labels = 1 * (x[:, 0] > 0.5) + 99 * (x[:, 0] > 0.75)
+    pair = torch.stack([labels, labels], dim=1)
+    embedding = PiecewiseLinear(n_bins=2, d_embedding=None, bins="tree")
+    for target, edge in [
+        (labels, 0.5),
+        (pair, 0.5),
+        (labels.double(), 0.75),
+        (pair.float(), 0.75),
+    ]:
+        layer = embedding.build(1, sample=x, target=target)
+        assert layer.shares.left[0, 1].item() == pytest.approx(edge, abs=4e-3)
+
+
+def test_tree_of_a_single_bin_spans_the_column():
+    embedding = PiecewiseLinear(n_bins=1, d_embedding=None, bins="tree")
+    x = torch.tensor([[0.0], [4.0]])
+    layer = embedding.build(1, sample=x, target=torch.zeros(2))
+    assert layer(torch.tensor([[1.0]])).tolist() == [[0.25]]
+
+
+def test_piecewise_linear_starts_as_a_line_and_bends():
+    sample = torch.tensor([[0.0], [1.0], [3.0]])
+    layer = PiecewiseLinear(d_embedding=1).build(1, sample=sample)
+    bent = layer.by_feature
+    with torch.no_grad():
+        bent.line.weight.fill_(2.0)
+        bent.line.bias.fill_(1.0)
+    x = torch.tensor([[0.5], [2.0], [5.0]])
+    assert layer(x).ravel().tolist() == [2, 5, 11]
+    bent.weight.data.copy_(torch.tensor([[[10.0], [100.0]]]))
+    # Half of the first bin; the first and half of the second; both.
+    assert layer(x).ravel().tolist() == [7, 65, 121]
+
+
+def test_without_identity_shares_go_through_a_linear_layer(generator):
+    sample = torch.randn(50, 2, generator=generator)
+    layer = PiecewiseLinear(4, 3, identity=False, activation=True).build(
+        2, sample=sample, generator=generator
+    )
+    parts, linear = layer.by_feature
+    x = torch.randn(5, 2, generator=generator)
+    expected = torch.einsum("bfn,fnd->bfd", parts(x), linear.weight) + linear.bias
+    torch.testing.assert_close(layer(x), expected.relu().flatten(1))
+
+
+def test_quantile_edges_are_numpys(rng):
+    values = rng.standard_normal(1000)
+    layer = PiecewiseLinear(n_bins=7, d_embedding=None).build(
+        1, sample=torch.from_numpy(values)[:, None], dtype=torch.float64
+    )
+    expected = np.quantile(values, np.arange(7) / 7)
+    np.testing.assert_allclose(layer.shares.left[0].numpy(), expected, rtol=1e-12)
+
+
+# -- a user's own ----------------------------------------------------------------------
+
+
+class Powers(nn.Module):
+    def __init__(self, n_features, order=3):
+        super().__init__()
+        self.order = order
+
+    def forward(self, x):
+        return torch.stack([x**i for i in range(1, self.order + 1)], dim=-1)
+
+
+@pytest.mark.parametrize("spec", [Powers, functools.partial(Powers, order=3)])
+def test_users_own_module_is_laid_side_by_side(spec):
+    layer = resolve_embedding(spec).build(2)
+    assert layer.out_features == 6
+    assert layer(torch.tensor([[2.0, 3.0]])).tolist() == [[2, 4, 8, 3, 9, 27]]
+    twin = pickle.loads(pickle.dumps(resolve_embedding(spec)))
+    assert repr(twin) == "CustomEmbedding(Powers)"
+
+
+def test_users_own_function_gets_what_it_asks_for():
+    seen = {}
+
+    def make(n_features, *, sample, generator, dtype):
+        seen.update(sample=sample, generator=generator, dtype=dtype)
+        return nn.Linear(n_features, 4)
+
+    sample, generator = torch.zeros(3, 2), torch.Generator()
+    layer = resolve_embedding(make).build(
+        2, sample=sample, target=None, generator=generator, dtype=torch.float64
+    )
+    assert seen == {"sample": sample, "generator": generator, "dtype": torch.float64}
+    assert layer.embedding.weight.dtype == torch.float64
+    assert layer.training
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (lambda n: 3, r"CustomEmbedding\(<lambda>\) must make an nn.Module.*Got 3"),
+        (lambda n: nn.Flatten(0), r"must map \(batch, n_features\) to .*made \(4,\)"),
+        (lambda n: nn.LSTM(n, n), r"must map .*made 'tuple'"),
+    ],
+)
+def test_what_is_no_embedding_is_said(made, message):
+    with pytest.raises(ValueError, match=message):
+        CustomEmbedding(made).build(2)
+
+
+# -- choices ---------------------------------------------------------------------------
+
+
+def test_choices():
+    assert resolve_embedding(None) == NoEmbedding()
+    assert resolve_embedding(PBLD) == PBLD()
+    assert resolve_embedding(PBLD(8)) == PBLD(8)
+    assert resolve_embedding("ple_tree") == PiecewiseLinear(bins="tree")
+
+
+def test_unknown_name_gets_a_hint():
+    with pytest.raises(
+        ValueError, match=r"'embedding' parameter of E.*mean 'periodic'"
+    ):
+        resolve_embedding("periodical", owner="E")
+
+
+@pytest.mark.parametrize("bad", [3, nn.Linear(2, 2), dict])
+def test_what_makes_no_embedding_is_refused(bad):
+    with pytest.raises(TypeError, match="'embedding' parameter of TabularNetwork must"):
+        resolve_embedding(bad)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: LinearReLU(0), "'d_embedding' parameter of LinearReLU must be an int"),
+        (lambda: LinearReLU(True), "'d_embedding' parameter of LinearReLU"),
+        (lambda: LinearReLU(2, activation="relu"), "must be True or False. Got 'relu'"),
+        (lambda: Periodic(0), "'n_frequencies' parameter of Periodic"),
+        (lambda: Periodic(sigma=0), "'sigma' parameter of Periodic.*greater than 0"),
+        (lambda: Periodic(linear="lite"), "'per_feature' or 'shared'. Got 'lite'"),
+        (lambda: Periodic(d_embedding=0), "at least 1, or None. Got 0"),
+        (lambda: PBLD(d_embedding=1), "'d_embedding' parameter of PBLD.*at least 2"),
+        (lambda: PBLD(sigma=math.inf), "'sigma' parameter of PBLD"),
+        (lambda: PiecewiseLinear(n_bins=0), "'n_bins' parameter of PiecewiseLinear"),
+        (lambda: PiecewiseLinear(bins="kmeans"), "'quantile' or 'tree'. Got 'kmeans'"),
+        (lambda: PiecewiseLinear(identity=1), "'identity' parameter of PiecewiseLin"),
+    ],
+)
+def test_bad_parameters_are_named(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("sample", [None, torch.zeros(3, 4), torch.zeros(3)])
+def test_bins_need_a_sample(sample):
+    with pytest.raises(ValueError, match=r"bins in a sample .* \(n_rows, 2\). Got"):
+        PiecewiseLinear().build(2, sample=sample)
+
+
+@pytest.mark.parametrize("target", [None, torch.zeros(2), torch.zeros(3, 1, 1)])
+def test_trees_need_a_target(target):
+    with pytest.raises(ValueError, match=r"each of the 3 rows of the sample\. Got"):
+        PiecewiseLinear(bins="tree").build(2, sample=torch.zeros(3, 2), target=target)
+
+
+def test_an_embedding_without_a_layer_says_so():
+    with pytest.raises(TypeError, match="has to define build"):
+        Embedding().build(2)
