@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import narwhals.stable.v2 as nw
 import numpy as np
+from narwhals.exceptions import DuplicateError
 
 __all__ = [
     "Column",
@@ -95,21 +96,20 @@ def as_frame(X: Any, owner: str) -> nw.DataFrame[Any] | None:
     ValueError
         If some of its columns have the same name.
     """
-    frame = nw.from_native(X, pass_through=True)
+    try:
+        frame = nw.from_native(X, pass_through=True)
+    except DuplicateError as error:
+        twins = [name for name, count in Counter(X.columns).items() if count > 1]
+        raise ValueError(
+            f"X has more than one column of the name {', '.join(map(repr, twins))}. "
+            "Rename them, or drop all but one."
+        ) from error
     if isinstance(frame, nw.LazyFrame):
         raise TypeError(
             f"{owner} takes no lazy frames, and X is one of {type(X).__module__}. "
             "Pass X.collect() if it fits in memory."
         )
-    if not isinstance(frame, nw.DataFrame):
-        return None
-    twins = [name for name, count in Counter(frame.columns).items() if count > 1]
-    if twins:
-        raise ValueError(
-            f"X has more than one column of the name {', '.join(map(repr, twins))}. "
-            "Rename them, or drop all but one."
-        )
-    return frame
+    return frame if isinstance(frame, nw.DataFrame) else None
 
 
 def read_frame(frame: nw.DataFrame[Any]) -> list[Column]:
@@ -183,19 +183,24 @@ def to_frame(
     """
     theirs = [] if like is None else list(like.iter_columns())
     n_numbers = numbers.shape[1]
-    data: dict[str, Any] = dict(zip(names, numbers.T, strict=False))
+    text = []
     for name, (j, column) in zip(names[n_numbers:], passed.items(), strict=True):
         if theirs and theirs[j].implementation.value == library:
-            data[name] = nw.maybe_reset_index(theirs[j])
+            text.append(nw.maybe_reset_index(theirs[j]).alias(name))
         else:
-            values = [*column.as_text().distinct, None]
-            text = [values[code] for code in column.as_text().values.tolist()]
-            data[name] = nw.new_series(name, text, backend=library)
-    frame = nw.from_dict(data, backend=library)
+            column = column.as_text()
+            values = [*column.distinct, None]  # The last one where the code is -1.
+            objects = [values[code] for code in column.values.tolist()]
+            text.append(nw.new_series(name, objects, backend=library))
+    parts: list[Any] = [series.to_frame() for series in text]
+    if n_numbers:
+        data = dict(zip(names[:n_numbers], numbers.T, strict=True))
+        parts.insert(0, nw.from_dict(data, backend=library))
+    frame = nw.concat(parts, how="horizontal").to_native()
     index = None if like is None else nw.maybe_get_index(like)
     if index is not None and library == "pandas":
-        frame = nw.maybe_set_index(frame, index=index)
-    return frame.to_native()
+        frame.index = index
+    return frame
 
 
 def encode(values: Iterable[Any]) -> tuple[np.ndarray, tuple[Any, ...]]:
