@@ -20,10 +20,209 @@ from sknorm._validation import (
 from sknorm.neural_network._base import BaseNormMLP
 from sknorm.neural_network._targets import ClassTargets, IndicatorTargets
 
-__all__ = ["NormMLPClassifier"]
+__all__ = ["BaseNetClassifier", "NormMLPClassifier"]
 
 
-class NormMLPClassifier(ClassifierMixin, BaseNormMLP):
+class BaseNetClassifier(ClassifierMixin, BaseNormMLP):
+    """What a network does with labels, whatever it is made of."""
+
+    _parameter_constraints: ClassVar[dict] = {
+        **BaseNormMLP._parameter_constraints,
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None):
+        """Train the network.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Labels, or an indicator matrix of 0 and 1.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+        X_val : array-like of shape (n_val, n_features), default=None
+            Validation rows, in place of ``validation_fraction``. In a Pipeline they
+            are transformed along if it is made with ``transform_input=["X_val"]``.
+        y_val : array-like of shape (n_val,) or (n_val, n_labels), default=None
+            Their labels.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data can't be used; the message says why.
+        DivergenceError
+            If the loss or a weight is no longer finite. An earlier fit is kept.
+        """
+        with restore_on_failure(self):
+            return self._fit(X, y, sample_weight, X_val, y_val)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Go over the rows once, without starting anew.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_labels)
+            Labels, or an indicator matrix of 0 and 1.
+        classes : array-like of shape (n_classes,), default=None
+            Every label that will ever come; needed at the first call.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, relative to the others of this call.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            If ``classes`` is missing at the first call or lacks a label in ``y``, or
+            ``class_weight="balanced"``, which needs to see all rows.
+        """
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                "class_weight='balanced' needs to see all rows and can't be used with "
+                "partial_fit. Pass a dict of class weights."
+            )
+        with restore_on_failure(self):
+            first = not hasattr(self, "net_")
+            indicator = type_of_target(y).startswith("multilabel")
+            if first and classes is None and not indicator:
+                raise ValueError(
+                    "classes must be passed on the first call to partial_fit: all "
+                    "labels that will ever come."
+                )
+            if classes is not None and not first:
+                self._check_same_classes(np.unique(classes))
+            return self._partial_fit(X, y, sample_weight, classes)
+
+    def decision_function(self, X):
+        """Return the network's logits.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), (n_samples, n_classes) or (n_samples, n_labels)
+            Logits; of two classes, the second's less the first's.
+        """
+        check_is_fitted(self)
+        return self._targets.decision(self._output(X))
+
+    def predict_proba(self, X):
+        """Return the probability of each class, or of each label by itself.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
+            Probabilities in the order of ``classes_``.
+        """
+        check_is_fitted(self)
+        return self._targets.probabilities(self._output(X))
+
+    def predict_log_proba(self, X):
+        """Return the logarithm of the probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
+            Logarithms in nats, finite even where the probability underflows.
+        """
+        check_is_fitted(self)
+        return self._targets.log_probabilities(self._output(X))
+
+    def predict(self, X):
+        """Return the most likely label of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_labels)
+            Labels of the dtype that ``y`` had; of multilabel targets those with a
+            probability over one half.
+        """
+        check_is_fitted(self)
+        return self._targets.decode(self._output(X))
+
+    def _check_y(self, y):
+        check_classification_targets(y)
+        kind = type_of_target(y, input_name="y")
+        if kind == "multilabel-indicator":
+            return np.asarray(y.toarray() if hasattr(y, "toarray") else y)
+        if kind == "multiclass-multioutput":
+            raise ValueError(
+                "Unknown label type: y has several columns with more than two values "
+                "each (multiclass-multioutput). Wrap the estimator in "
+                "sklearn.multioutput.MultiOutputClassifier."
+            )
+        return column_or_1d(y, warn=True)
+
+    def _make_targets(self, y, sample_weight, classes):
+        if y.ndim == 2:
+            return IndicatorTargets(y.shape[1])
+        return ClassTargets(y if classes is None else classes)
+
+    def _check_same_classes(self, classes):
+        if not np.array_equal(classes, self.classes_):
+            raise ValueError(
+                "The 'classes' parameter must be the same in every call of "
+                f"partial_fit. The first had {self.classes_.tolist()!r}. Got "
+                f"{classes.tolist()!r}."
+            )
+
+    @property
+    def classes_(self):
+        """The labels, sorted; for multilabel targets the column numbers."""
+        return self._targets.classes
+
+    def _make_loss(self):
+        return self._targets.loss(self.label_smoothing)
+
+    def _row_weights(self, codes, sample_weight):
+        if self.class_weight is None:
+            return sample_weight
+        by_class = self._targets.class_weights(codes, self.class_weight, sample_weight)
+        return by_class if sample_weight is None else by_class * sample_weight
+
+    def _strata(self, codes):
+        return codes if codes.ndim == 1 else None
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+class NormMLPClassifier(BaseNetClassifier):
     """Multi-layer perceptron classifier whose init and norm layers are names.
 
     Binary, multiclass and multilabel-indicator targets; labels of any dtype. The
@@ -168,12 +367,6 @@ class NormMLPClassifier(ClassifierMixin, BaseNormMLP):
     True
     """
 
-    _parameter_constraints: ClassVar[dict] = {
-        **BaseNormMLP._parameter_constraints,
-        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
-        "class_weight": [dict, StrOptions({"balanced"}), None],
-    }
-
     def __init__(
         self,
         hidden_layer_sizes=(256,),
@@ -236,192 +429,3 @@ class NormMLPClassifier(ClassifierMixin, BaseNormMLP):
         )
         self.label_smoothing = label_smoothing
         self.class_weight = class_weight
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None):
-        """Train the network.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Training rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_labels)
-            Labels, or an indicator matrix of 0 and 1.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-        X_val : array-like of shape (n_val, n_features), default=None
-            Validation rows, in place of ``validation_fraction``. In a Pipeline they
-            are transformed along if it is made with ``transform_input=["X_val"]``.
-        y_val : array-like of shape (n_val,) or (n_val, n_labels), default=None
-            Their labels.
-
-        Returns
-        -------
-        NormMLPClassifier
-            The fitted estimator itself.
-
-        Raises
-        ------
-        ValueError
-            If a parameter or the data can't be used; the message says why.
-        DivergenceError
-            If the loss or a weight is no longer finite. An earlier fit is kept.
-        """
-        with restore_on_failure(self):
-            return self._fit(X, y, sample_weight, X_val, y_val)
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, classes=None, sample_weight=None):
-        """Go over the rows once, without starting anew.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Training rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_labels)
-            Labels, or an indicator matrix of 0 and 1.
-        classes : array-like of shape (n_classes,), default=None
-            Every label that will ever come; needed at the first call.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows, relative to the others of this call.
-
-        Returns
-        -------
-        NormMLPClassifier
-            The estimator itself.
-
-        Raises
-        ------
-        ValueError
-            If ``classes`` is missing at the first call or lacks a label in ``y``, or
-            ``class_weight="balanced"``, which needs to see all rows.
-        """
-        if isinstance(self.class_weight, str):
-            raise ValueError(
-                "class_weight='balanced' needs to see all rows and can't be used with "
-                "partial_fit. Pass a dict of class weights."
-            )
-        with restore_on_failure(self):
-            first = not hasattr(self, "net_")
-            indicator = type_of_target(y).startswith("multilabel")
-            if first and classes is None and not indicator:
-                raise ValueError(
-                    "classes must be passed on the first call to partial_fit: all "
-                    "labels that will ever come."
-                )
-            if classes is not None and not first:
-                self._check_same_classes(np.unique(classes))
-            return self._partial_fit(X, y, sample_weight, classes)
-
-    def decision_function(self, X):
-        """Return the network's logits.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,), (n_samples, n_classes) or (n_samples, n_labels)
-            Logits; of two classes, the second's less the first's.
-        """
-        check_is_fitted(self)
-        return self._targets.decision(self._output(X))
-
-    def predict_proba(self, X):
-        """Return the probability of each class, or of each label by itself.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
-            Probabilities in the order of ``classes_``.
-        """
-        check_is_fitted(self)
-        return self._targets.probabilities(self._output(X))
-
-    def predict_log_proba(self, X):
-        """Return the logarithm of the probabilities.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
-            Logarithms in nats, finite even where the probability underflows.
-        """
-        check_is_fitted(self)
-        return self._targets.log_probabilities(self._output(X))
-
-    def predict(self, X):
-        """Return the most likely label of each row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) or (n_samples, n_labels)
-            Labels of the dtype that ``y`` had; of multilabel targets those with a
-            probability over one half.
-        """
-        check_is_fitted(self)
-        return self._targets.decode(self._output(X))
-
-    def _check_y(self, y):
-        check_classification_targets(y)
-        kind = type_of_target(y, input_name="y")
-        if kind == "multilabel-indicator":
-            return np.asarray(y.toarray() if hasattr(y, "toarray") else y)
-        if kind == "multiclass-multioutput":
-            raise ValueError(
-                "Unknown label type: y has several columns with more than two values "
-                "each (multiclass-multioutput). Wrap the estimator in "
-                "sklearn.multioutput.MultiOutputClassifier."
-            )
-        return column_or_1d(y, warn=True)
-
-    def _make_targets(self, y, sample_weight, classes):
-        if y.ndim == 2:
-            return IndicatorTargets(y.shape[1])
-        return ClassTargets(y if classes is None else classes)
-
-    def _check_same_classes(self, classes):
-        if not np.array_equal(classes, self.classes_):
-            raise ValueError(
-                "The 'classes' parameter must be the same in every call of "
-                f"partial_fit. The first had {self.classes_.tolist()!r}. Got "
-                f"{classes.tolist()!r}."
-            )
-
-    @property
-    def classes_(self):
-        """The labels, sorted; for multilabel targets the column numbers."""
-        return self._targets.classes
-
-    def _make_loss(self):
-        return self._targets.loss(self.label_smoothing)
-
-    def _row_weights(self, codes, sample_weight):
-        if self.class_weight is None:
-            return sample_weight
-        by_class = self._targets.class_weights(codes, self.class_weight, sample_weight)
-        return by_class if sample_weight is None else by_class * sample_weight
-
-    def _strata(self, codes):
-        return codes if codes.ndim == 1 else None
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_label = True
-        return tags

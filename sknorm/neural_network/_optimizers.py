@@ -112,8 +112,9 @@ def build_optimizer(
 
 def _parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
     """Return what is trained by how it is trained: a network may know better."""
-    if hasattr(module, "parameter_groups"):
-        groups = module.parameter_groups()
+    ask: Any = getattr(module, "parameter_groups", None)
+    if ask is not None:
+        groups = ask()
     else:
         everything = list(module.parameters())
         groups = [

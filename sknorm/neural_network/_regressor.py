@@ -9,10 +9,111 @@ from sknorm._validation import _fit_context, check_is_fitted, restore_on_failure
 from sknorm.neural_network._base import BaseNormMLP
 from sknorm.neural_network._targets import RealTargets
 
-__all__ = ["NormMLPRegressor"]
+__all__ = ["BaseNetRegressor", "NormMLPRegressor"]
 
 
-class NormMLPRegressor(RegressorMixin, BaseNormMLP):
+class BaseNetRegressor(RegressorMixin, BaseNormMLP):
+    """What a network does with real targets, whatever it is made of."""
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None):
+        """Train the network.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets in their own units.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+        X_val : array-like of shape (n_val, n_features), default=None
+            Validation rows, in place of ``validation_fraction``. In a Pipeline they
+            are transformed along if it is made with ``transform_input=["X_val"]``.
+        y_val : array-like of shape (n_val,) or (n_val, n_outputs), default=None
+            Their targets.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data can't be used; the message says why.
+        DivergenceError
+            If the loss or a weight is no longer finite. An earlier fit is kept.
+        """
+        with restore_on_failure(self):
+            return self._fit(X, y, sample_weight, X_val, y_val)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None):
+        """Go over the rows once, without starting anew.
+
+        The mean and standard deviation that targets are standardized by are those of
+        the first call: later ones can't move the units the network has learned in.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Training rows.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Targets in their own units.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, relative to the others of this call.
+
+        Returns
+        -------
+        self : object
+            The estimator.
+
+        Raises
+        ------
+        ValueError
+            If the data can't be used; the message says why.
+        """
+        with restore_on_failure(self):
+            return self._partial_fit(X, y, sample_weight)
+
+    def predict(self, X):
+        """Return the predicted targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,) or (n_samples, n_outputs)
+            Predictions in the units of the training targets, float64.
+        """
+        check_is_fitted(self)
+        return self._targets.decode(self._output(X))
+
+    def _check_y(self, y):
+        return check_array(
+            y, dtype="float64", ensure_2d=False, input_name="y", estimator=self
+        )
+
+    def _make_targets(self, y, sample_weight, classes):
+        return RealTargets(y, sample_weight)
+
+    def _make_loss(self):
+        return self._targets.loss()
+
+    def _row_weights(self, codes, sample_weight):
+        return sample_weight
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+class NormMLPRegressor(BaseNetRegressor):
     """Multi-layer perceptron regressor whose init and norm layers are names.
 
     One or several real targets. They are standardized inside, so that the loss starts
@@ -153,100 +254,3 @@ class NormMLPRegressor(RegressorMixin, BaseNormMLP):
     >>> bool(model.fit(X, y).score(X, y) > 0.5)
     True
     """
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None):
-        """Train the network.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Training rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Targets in their own units.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-        X_val : array-like of shape (n_val, n_features), default=None
-            Validation rows, in place of ``validation_fraction``. In a Pipeline they
-            are transformed along if it is made with ``transform_input=["X_val"]``.
-        y_val : array-like of shape (n_val,) or (n_val, n_outputs), default=None
-            Their targets.
-
-        Returns
-        -------
-        NormMLPRegressor
-            The fitted estimator itself.
-
-        Raises
-        ------
-        ValueError
-            If a parameter or the data can't be used; the message says why.
-        DivergenceError
-            If the loss or a weight is no longer finite. An earlier fit is kept.
-        """
-        with restore_on_failure(self):
-            return self._fit(X, y, sample_weight, X_val, y_val)
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X, y, sample_weight=None):
-        """Go over the rows once, without starting anew.
-
-        The mean and standard deviation that targets are standardized by are those of
-        the first call: later ones can't move the units the network has learned in.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Training rows.
-        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
-            Targets in their own units.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows, relative to the others of this call.
-
-        Returns
-        -------
-        NormMLPRegressor
-            The estimator itself.
-
-        Raises
-        ------
-        ValueError
-            If the data can't be used; the message says why.
-        """
-        with restore_on_failure(self):
-            return self._partial_fit(X, y, sample_weight)
-
-    def predict(self, X):
-        """Return the predicted targets.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Predictions in the units of the training targets, float64.
-        """
-        check_is_fitted(self)
-        return self._targets.decode(self._output(X))
-
-    def _check_y(self, y):
-        return check_array(
-            y, dtype="float64", ensure_2d=False, input_name="y", estimator=self
-        )
-
-    def _make_targets(self, y, sample_weight, classes):
-        return RealTargets(y, sample_weight)
-
-    def _make_loss(self):
-        return self._targets.loss()
-
-    def _row_weights(self, codes, sample_weight):
-        return sample_weight
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags
