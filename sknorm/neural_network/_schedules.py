@@ -36,6 +36,21 @@ def cosine(progress: float) -> float:
     return 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
+@SCHEDULES.register("flat_cosine")
+def flat_cosine(progress: float) -> float:
+    """Stay at 1 for half of training, then fall to 0 along half a cosine."""
+    return cosine(max(0.0, 2.0 * progress - 1.0))
+
+
+@SCHEDULES.register("coslog4")
+def coslog4(progress: float) -> float:
+    """Rise from 0 to 1 and fall to 0 four times, each time for twice as long.
+
+    The schedule of RealMLP (Holzmüller, Grinsztajn & Steinwart, NeurIPS 2024).
+    """
+    return 0.5 * (1.0 - math.cos(2.0 * math.pi * math.log2(1.0 + 15.0 * progress)))
+
+
 @SCHEDULES.register("one_cycle")
 def one_cycle(progress: float) -> float:
     """Rise from 1/25 to 1 in the first 30 %, then fall to 0 (Smith & Topin, 2019)."""
