@@ -23,6 +23,7 @@ from sklearn.utils._param_validation import (
 from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import (
     _check_sample_weight,
+    _check_y,
     _get_feature_names,
     _num_samples,
     check_is_fitted,
@@ -40,9 +41,9 @@ __all__ = [
     "_fit_context",
     "check_is_fitted",
     "check_sample_weight",
+    "check_target",
     "column_names",
     "output_container",
-    "refuse_lazy_frame",
     "restore_on_failure",
     "take_rows",
     "validate_data",
@@ -130,21 +131,31 @@ def output_container(estimator: BaseEstimator) -> str:
     return _get_output_config("transform", estimator)["dense"]
 
 
-def refuse_lazy_frame(X: Any) -> None:
-    """Raise for a query that has no rows before it is run.
+def check_target(estimator: BaseEstimator, y: Any) -> np.ndarray:
+    """Validate ``y`` by itself: one or more finite numbers, or labels, a row.
 
     Parameters
     ----------
-    X : object
-        What was passed as a table.
+    estimator : estimator
+        Whose ``fit`` it was passed to.
+    y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+        Targets.
+
+    Returns
+    -------
+    ndarray
+
+    Raises
+    ------
+    ValueError
+        If it is missing, or holds what is no target.
     """
-    # Polars' and narwhals', neither of which has to be there.
-    if type(X).__name__ == "LazyFrame":
-        raise TypeError(
-            f"X must be a table in memory. Got a {type(X).__name__!r} of "
-            f"{type(X).__module__.partition('.')[0]!r}, which is a query: pass "
-            "X.collect()."
+    if y is None:
+        raise ValueError(
+            f"This {type(estimator).__name__} estimator requires y to be passed, but "
+            "the target y is None."
         )
+    return _check_y(y, multi_output=True, estimator=estimator)
 
 
 def take_rows(X: Any, rows: np.ndarray) -> Any:

@@ -19,6 +19,7 @@ LAYERS = {
     "sknorm._validation": 1,
     "sknorm._array_api": 0,
     "sknorm._dask": 0,
+    "sknorm._frames": 0,
     "sknorm._registry": 0,
     "sknorm._device": 0,
     "sknorm.exceptions": 0,
@@ -51,6 +52,7 @@ ABOUT_MANY = {
     "test_examples",
     "test_interoperability",
     "nn/test_theory",
+    "statistics/conftest",
 }
 
 

@@ -7,7 +7,6 @@ import warnings
 from typing import Any
 
 import numpy as np
-from sklearn.exceptions import DataConversionWarning
 
 __all__ = ["as_labels", "factorize", "find_labels", "unite_labels"]
 
@@ -39,6 +38,9 @@ def as_labels(groups: Any) -> np.ndarray:
     """
     labels = np.asarray(groups)
     if labels.ndim == 2 and labels.shape[1] == 1:
+        # Not before it is needed: scikit-learn imports pandas.
+        from sklearn.exceptions import DataConversionWarning
+
         warnings.warn(
             f"groups of shape {labels.shape!r} were passed where one dimension is "
             f"expected. Their only column is taken: pass that.",

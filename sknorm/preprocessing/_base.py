@@ -22,12 +22,12 @@ from sknorm._array_api import (
     namespace,
 )
 from sknorm._dask import is_dask
+from sknorm._frames import refuse_lazy_frame
 from sknorm._validation import (
     _fit_context,
     check_is_fitted,
     check_sample_weight,
     column_names,
-    refuse_lazy_frame,
     restore_on_failure,
     validate_data,
 )
@@ -249,6 +249,11 @@ class BaseStandardizer(
             return None if self.copy or not is_writeable(X) else X
         values = X.data if issparse(X) else X
         return None if self.copy or not values.flags.writeable else X
+
+    def _set_count(self, counts):
+        """Set the number of rows, or of values of each column if these differ."""
+        alike = (counts == counts[0]).all()
+        self.n_samples_seen_ = int(counts[0]) if alike else counts.copy()
 
     def _refuse_dask(self, X):
         """Raise for a Dask collection where nothing can be made of one."""

@@ -19,6 +19,7 @@ from sknorm._array_api import (
     to_numpy,
 )
 from sknorm._dask import is_dask
+from sknorm._frames import refuse_lazy_frame
 from sknorm._kernels.apply import scale_columns, unscale_columns
 from sknorm._kernels.groups import label_moments, scale_groups
 from sknorm._kernels.labels import as_labels
@@ -29,7 +30,6 @@ from sknorm._validation import (
     _fit_context,
     check_is_fitted,
     check_sample_weight,
-    refuse_lazy_frame,
     restore_on_failure,
     validate_data,
 )
@@ -519,9 +519,7 @@ class GroupStandardizer(SummaryStandardizer):
         # Below a unit in the last place of a standardized value it can't be seen.
         matters = np.abs(remainder) > np.finfo(np.float64).eps * scale
         self._remainder = (remainder,) if matters.any() else ()
-        counts = total.count
-        alike = (counts == counts[0]).all()
-        self.n_samples_seen_ = int(counts[0]) if alike else counts.copy()
+        self._set_count(total.count)
 
     def _shrink(self, statistics, total):
         """Return the moments that the groups are standardized by."""

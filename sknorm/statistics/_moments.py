@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from scipy.sparse import issparse
 
+from sknorm._frames import refuse_lazy_frame
 from sknorm._kernels.merging import ColumnMoments, empty_moments, merge
 from sknorm._kernels.moments import column_moments
-from sknorm._validation import refuse_lazy_frame
 
 __all__ = ["Moments"]
 
