@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
-
 from sknorm._kernels.power import fit_powers
 from sknorm._kernels.power_map import map_back, map_columns
 from sknorm._validation import StrOptions
@@ -136,8 +134,7 @@ class PowerStandardizer(ColumnStandardizer):
         self._warn_of_empty(learned.count == 0)
         self.lambdas_ = learned.powers
         self._map = learned.mapped
-        counts = learned.count
-        self.n_samples_seen_ = counts if np.ptp(counts) else int(counts[0])
+        self._set_count(learned.count)
 
     def _transform(self, X, out):
         return map_columns(

@@ -169,8 +169,7 @@ class QuantileStandardizer(ColumnStandardizer):
         self.quantiles_ = table.quantiles
         self.scores_ = table.scores
         self.n_quantiles_ = len(table.quantiles)
-        counts = table.count
-        self.n_samples_seen_ = counts if np.ptp(counts) else int(counts[0])
+        self._set_count(table.count)
 
     def _transform(self, X, out):
         return self._look_up(X, self.quantiles_, self.scores_, out)

@@ -6,18 +6,17 @@ from numbers import Real
 from typing import ClassVar
 
 import numpy as np
-from scipy.sparse import issparse
 from scipy.special import ndtri
 
-from sknorm._kernels.apply import scale_columns, unscale_columns
 from sknorm._kernels.quantiles import order_statistics
 from sknorm._validation import Interval, StrOptions
 from sknorm.preprocessing._columns import ColumnStandardizer
+from sknorm.preprocessing._scaling import ScalingStandardizer
 
 __all__ = ["RobustStandardizer"]
 
 
-class RobustStandardizer(ColumnStandardizer):
+class RobustStandardizer(ScalingStandardizer, ColumnStandardizer):
     r"""Bring each column to median 0 and a robust standard deviation of 1.
 
     Median and interquartile range don't see outliers. With a smooth clip, outliers
@@ -119,6 +118,7 @@ class RobustStandardizer(ColumnStandardizer):
         "copy": ["boolean"],
     }
     _on_device: ClassVar[bool] = True
+    _centers_by: ClassVar[str] = "with_centering"
 
     def __init__(
         self,
@@ -149,8 +149,7 @@ class RobustStandardizer(ColumnStandardizer):
         self._warn_of_empty(found.count == 0)
         self.center_ = found.center if self.with_centering else None
         self.scale_ = self._scale(found) if self.with_scaling else None
-        counts = found.count
-        self.n_samples_seen_ = counts if np.ptp(counts) else int(counts[0])
+        self._set_count(found.count)
 
     def _quantiles(self):
         """Return the range of quantiles as probabilities, None if it isn't used."""
@@ -187,30 +186,5 @@ class RobustStandardizer(ColumnStandardizer):
         scale = np.where(np.isnan(found.std), found.spread, found.std)
         return np.where(found.constant, 1.0, scale)
 
-    def _transform(self, X, out):
-        return self._apply(scale_columns, X, out)
-
-    def _inverse_transform(self, X, out):
-        return self._apply(unscale_columns, X, out)
-
-    def _apply(self, kernel, X, out):
-        return kernel(
-            X,
-            () if self.center_ is None else (self.center_,),
-            self.scale_,
-            out,
-            clip=None if self.clip == "none" else (self.clip, float(self.clip_bound)),
-            on_infinite=self._refuse_infinite,
-        )
-
-    def _check(self, X, *, reset):
-        if issparse(X) and self.with_centering:
-            raise ValueError(
-                "Cannot center sparse matrices: it would fill them. Pass "
-                "with_centering=False to scale only, or make X dense."
-            )
-        return super()._check(X, reset=reset)
-
-    @property
-    def _accept_sparse(self):
-        return False if self.with_centering else ("csr", "csc")
+    def _shift(self):
+        return () if self.center_ is None else (self.center_,), self.scale_

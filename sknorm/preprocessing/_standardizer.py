@@ -6,18 +6,17 @@ from numbers import Real
 from typing import ClassVar
 
 import numpy as np
-from scipy.sparse import issparse
 
-from sknorm._kernels.apply import scale_columns, unscale_columns
 from sknorm._kernels.moments import column_moments
 from sknorm._validation import Interval, StrOptions
+from sknorm.preprocessing._scaling import ScalingStandardizer
 from sknorm.preprocessing._summary import SummaryStandardizer
 from sknorm.statistics import Moments
 
 __all__ = ["Standardizer"]
 
 
-class Standardizer(SummaryStandardizer):
+class Standardizer(ScalingStandardizer, SummaryStandardizer):
     r"""Bring each column to mean 0 and standard deviation 1.
 
     Parameters
@@ -123,6 +122,7 @@ class Standardizer(SummaryStandardizer):
     }
 
     _on_device: ClassVar[bool] = True
+    _centers_by: ClassVar[str] = "with_mean"
 
     def __init__(
         self,
@@ -157,9 +157,7 @@ class Standardizer(SummaryStandardizer):
         with np.errstate(over="ignore", under="ignore"):
             self.var_ = np.square(std)
         self.scale_ = np.where(constant, 1.0, std)
-        counts = moments.count
-        alike = (counts == counts[0]).all()
-        self.n_samples_seen_ = int(counts[0]) if alike else counts.copy()
+        self._set_count(moments.count)
 
     def _refuse_too_few(self, moments, lacking):
         if lacking.any():
@@ -171,33 +169,8 @@ class Standardizer(SummaryStandardizer):
                 "repetitions."
             )
 
-    def _transform(self, X, out):
-        return self._apply(scale_columns, X, out)
-
-    def _inverse_transform(self, X, out):
-        return self._apply(unscale_columns, X, out)
-
-    def _apply(self, kernel, X, out):
-        return kernel(
-            X,
-            self._center(),
-            self.scale_ if self.with_std else None,
-            out,
-            clip=None if self.clip == "none" else (self.clip, float(self.clip_bound)),
-            on_infinite=self._refuse_infinite,
-        )
-
-    def _check(self, X, *, reset):
-        if issparse(X) and self.with_mean:
-            raise ValueError(
-                "Cannot center sparse matrices: it would fill them. Pass "
-                "with_mean=False to scale only, or make X dense."
-            )
-        return super()._check(X, reset=reset)
-
-    @property
-    def _accept_sparse(self):
-        return False if self.with_mean else ("csr", "csc")
+    def _shift(self):
+        return self._center(), self.scale_ if self.with_std else None
 
     def _center(self):
         if not self.with_mean:
