@@ -5,6 +5,7 @@ import pickle
 import warnings
 from typing import ClassVar
 
+import joblib
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -13,6 +14,14 @@ import scipy.sparse
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import get_tags
 
+from sknorm.preprocessing import (
+    GroupStandardizer,
+    PowerStandardizer,
+    QuantileStandardizer,
+    RobustStandardizer,
+    Standardizer,
+    WhiteningStandardizer,
+)
 from sknorm.preprocessing._base import BaseStandardizer
 
 
@@ -247,3 +256,92 @@ class TestMessages:
             "they are."
         ]
         assert (caught[0].filename, caught[0].lineno) == (__file__, line)
+
+
+@pytest.mark.parametrize(
+    "cls",
+    [
+        Standardizer,
+        RobustStandardizer,
+        QuantileStandardizer,
+        PowerStandardizer,
+        WhiteningStandardizer,
+        GroupStandardizer,
+    ],
+)
+class TestEveryFamily:
+    METHODS = ("fit", "fit_transform", "transform", "inverse_transform")
+
+    @pytest.fixture
+    def data(self, rng):
+        """Heavy tails on both sides, skewed, negative, and ties."""
+        X = rng.standard_t(3, size=(200, 4))
+        X[:, 1] = np.exp(X[:, 1] / 3)
+        X[:, 2] = -np.abs(X[:, 2])
+        X[:, 3] = np.rint(2 * X[:, 3])
+        return X
+
+    @pytest.mark.parametrize("method", ["transform", "inverse_transform"])
+    def test_not_fitted(self, cls, method):
+        message = f"This {cls.__name__} instance is not fitted"
+        with pytest.raises(NotFittedError, match=message):
+            getattr(cls(), method)([[1.0]])
+
+    @pytest.mark.parametrize("method", ["transform", "inverse_transform"])
+    def test_a_table_of_another_kind(self, cls, method):
+        scaler = cls().fit(pd.DataFrame({"a": [1.0, 3.0], "b": [2.0, 1.0]}))
+        frame = pd.DataFrame({"a": [1.0], "b": [np.inf]})
+        with pytest.raises(ValueError, match="infinity in 1 column: 'b'"):
+            getattr(scaler, method)(frame)
+        message = f"X has 1 features, but {cls.__name__} is expecting 2"
+        with pytest.raises(ValueError, match=message):
+            getattr(scaler.fit([[1.0, 2.0], [3.0, 1.0]]), method)([[1.0]])
+
+    @pytest.mark.parametrize("method", ["fit", "partial_fit"])
+    def test_a_failed_fit_leaves_nothing_where_there_was_nothing(self, cls, method):
+        if not hasattr(cls, method):
+            method = "fit_transform"
+        scaler = cls()
+        with pytest.raises(ValueError, match="infinity"):
+            getattr(scaler, method)([[np.inf]])
+        assert vars(scaler) == vars(cls())
+
+    @pytest.mark.parametrize("method", METHODS)
+    @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64])
+    @pytest.mark.parametrize("order", ["C", "F"])
+    def test_the_input_stays_as_it_is(self, cls, data, method, dtype, order):
+        X = np.rint(data).astype(dtype, order=order)
+        before = X.copy()
+        getattr(cls().fit(X), method)(X)
+        np.testing.assert_array_equal(X, before)
+
+    def test_without_a_copy_integers_and_read_only_arrays_stay(self, cls, data):
+        whole = np.rint(data).astype(np.int64)
+        locked = data.copy()
+        locked.setflags(write=False)
+        for X in (whole, locked):
+            before = X.copy()
+            Z = cls(copy=False).fit_transform(X)
+            assert not np.shares_memory(Z, X)
+            np.testing.assert_array_equal(X, before)
+
+    def test_a_memory_map(self, cls, data, tmp_path):
+        np.save(tmp_path / "X.npy", data)
+        X = np.load(tmp_path / "X.npy", mmap_mode="r")
+        Z = cls().fit(X).transform(X)
+        assert type(Z) is np.ndarray
+        np.testing.assert_array_equal(Z, cls().fit(data).transform(data))
+
+    @pytest.mark.parametrize("mode", [None, "r"])
+    def test_persistence(self, cls, data, tmp_path, mode):
+        scaler = cls().fit(data)
+        joblib.dump(scaler, tmp_path / "scaler.joblib")
+        loaded = joblib.load(tmp_path / "scaler.joblib", mmap_mode=mode)
+        np.testing.assert_array_equal(loaded.transform(data), scaler.transform(data))
+
+    def test_polars(self, cls):
+        frame = pl.DataFrame({"area": [50.0, 90.0], "rooms": [5.0, 3.0]})
+        scaler = cls().set_output(transform="polars")
+        Z = scaler.fit_transform(frame)
+        assert isinstance(Z, pl.DataFrame)
+        assert Z.columns == scaler.get_feature_names_out().tolist() == frame.columns

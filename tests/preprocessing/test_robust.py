@@ -3,7 +3,6 @@ import warnings
 from fractions import Fraction
 from statistics import NormalDist, median
 
-import joblib
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -14,7 +13,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn import config_context
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import RobustScaler
 from sklearn.utils import get_tags
@@ -387,12 +385,6 @@ class TestAFailedFit:
             scaler.fit(X, sample_weight=weight)
         assert pickle.dumps(scaler) == before
 
-    def test_leaves_nothing_where_there_was_nothing(self):
-        scaler = RobustStandardizer()
-        with pytest.raises(ValueError, match="infinity"):
-            scaler.fit([[np.inf]])
-        assert vars(scaler) == vars(RobustStandardizer())
-
 
 class TestMistakes:
     @pytest.mark.parametrize(
@@ -474,20 +466,6 @@ class TestMistakes:
                 getattr(scaler, method)(X)
             np.testing.assert_array_equal(X, before)
 
-    @pytest.mark.parametrize("method", ["transform", "inverse_transform"])
-    def test_a_table_of_another_kind(self, method):
-        scaler = RobustStandardizer().fit(pd.DataFrame({"a": [1.0], "b": [2.0]}))
-        frame = pd.DataFrame({"a": [1.0], "b": [np.inf]})
-        with pytest.raises(ValueError, match="infinity in 1 column: 'b'"):
-            getattr(scaler, method)(frame)
-        with pytest.raises(ValueError, match="X has 1 features, but Robust"):
-            getattr(scaler.fit([[1.0, 2.0]]), method)([[1.0]])
-
-    @pytest.mark.parametrize("method", ["transform", "inverse_transform"])
-    def test_not_fitted(self, method):
-        with pytest.raises(NotFittedError, match="This RobustStandardizer instance"):
-            getattr(RobustStandardizer(), method)([[1.0]])
-
 
 class TestCopy:
     @pytest.mark.parametrize("method", METHODS)
@@ -516,30 +494,11 @@ class TestCopy:
         np.testing.assert_array_equal(X, expected)
         assert np.shares_memory(scaler.inverse_transform(X), X)
 
-    def test_without_a_copy_integers_and_read_only_arrays_stay(self, data):
-        whole = np.rint(data).astype(np.int64)
-        locked = data.copy()
-        locked.setflags(write=False)
-        for X in (whole, locked):
-            before = X.copy()
-            Z = RobustStandardizer(copy=False).fit_transform(X)
-            assert not np.shares_memory(Z, X)
-            np.testing.assert_array_equal(X, before)
-
     def test_a_strided_table(self, data):
         X = np.repeat(np.repeat(data, 2, axis=0), 3, axis=1)[::2, ::3]
         scaler = RobustStandardizer().fit(X)
         assert_same_fit(scaler, RobustStandardizer().fit(data))
         np.testing.assert_array_equal(scaler.transform(X), scaler.transform(data))
-
-    def test_a_memory_map(self, data, tmp_path):
-        np.save(tmp_path / "X.npy", data)
-        X = np.load(tmp_path / "X.npy", mmap_mode="r")
-        scaler = RobustStandardizer().fit(X)
-        assert_same_fit(scaler, RobustStandardizer().fit(data))
-        Z = scaler.transform(X)
-        assert type(Z) is np.ndarray
-        np.testing.assert_array_equal(Z, scaler.transform(data))
 
 
 class TestAsAnEstimator:
@@ -573,15 +532,6 @@ class TestAsAnEstimator:
     def test_clone_and_repr(self):
         scaler = RobustStandardizer(spread="mad", clip="smooth")
         assert repr(clone(scaler)) == "RobustStandardizer(clip='smooth', spread='mad')"
-
-    def test_persistence(self, data, tmp_path):
-        scaler = RobustStandardizer().fit(data)
-        joblib.dump(scaler, tmp_path / "scaler.joblib")
-        for mode in (None, "r"):
-            loaded = joblib.load(tmp_path / "scaler.joblib", mmap_mode=mode)
-            np.testing.assert_array_equal(
-                loaded.transform(data), scaler.transform(data)
-            )
 
     def test_sample_weight_is_routed(self, data, rng):
         weight = rng.random(len(data))
