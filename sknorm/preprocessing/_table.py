@@ -521,7 +521,8 @@ class TableStandardizer(TransformerMixin, BaseEstimator):
             if unknown:
                 raise ValueError(
                     f"Column {label!r} has categories that were not there when "
-                    f"{type(self).__name__} was fitted: {listed(unknown)}. Set "
+                    f"{type(self).__name__} was fitted: "
+                    f"{listed(sorted(unknown, key=str))}. Set "
                     "handle_unknown='ignore' to take them for such, or fit again."
                 )
 

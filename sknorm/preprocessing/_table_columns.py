@@ -263,7 +263,7 @@ def from_objects(values: Sequence[Any], label: Any) -> Column:
 def _read_series(series: Any) -> Column:
     dtype = series.dtype
     if isinstance(dtype, _TEXT):
-        return Column("text", *encode(series.to_list()))
+        return _read_text(series)
     if isinstance(dtype, _UNUSABLE):
         raise TypeError(
             f"Column {series.name!r} is of the dtype {dtype}, which is neither a "
@@ -272,6 +272,24 @@ def _read_series(series: Any) -> Column:
     if isinstance(dtype, nw.Datetime) and dtype.time_zone is not None:
         series = series.dt.replace_time_zone(None)
     return _read_values(series.to_numpy(), series.name)
+
+
+def _read_text(series: Any) -> Column:
+    """Return a column of text without making a Python object of each value."""
+    native = series.to_native()
+    if hasattr(native, "factorize"):  # Of pandas, where it is the fastest by far.
+        try:
+            codes, found = native.factorize()
+        except TypeError:  # Strings at first, and then what has no hash.
+            return from_objects(series.to_list(), series.name)
+        return Column("text", np.asarray(codes), tuple(found.tolist()))
+    distinct = series.drop_nulls().unique().to_list()
+    codes = np.full(len(series), -1)
+    if distinct:
+        places = list(range(len(distinct)))
+        series = series.replace_strict(distinct, places, return_dtype=nw.Int64)
+        codes = series.fill_null(-1).to_numpy()
+    return Column("text", codes, tuple(distinct))
 
 
 def _read_values(values: np.ndarray, label: Any) -> Column:

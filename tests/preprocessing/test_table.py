@@ -13,6 +13,8 @@ import polars as pl
 import pytest
 import scipy.sparse
 import sklearn
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -35,6 +37,16 @@ from sknorm.preprocessing import (
 
 LIBRARIES = {"pandas": pd.DataFrame, "polars": pl.DataFrame}
 every_library = pytest.mark.parametrize("frame", LIBRARIES.values(), ids=LIBRARIES)
+
+
+SCHEMA = {
+    "a": pl.Float64,
+    "b": pl.Int64,
+    "c": pl.String,
+    "d": pl.Datetime("us"),
+    "e": pl.Boolean,
+}
+PANDAS = {"a": "f8", "b": "Int64", "c": "str", "d": "M8[us]", "e": "boolean"}
 
 
 def table(frame=pd.DataFrame):
@@ -426,6 +438,39 @@ class TestNothingToLearn:
 
 
 class TestFrames:
+    @settings(derandomize=True, deadline=None, max_examples=30)
+    @given(st.data())
+    def test_libraries_agree_on_any_rows(self, data):
+        cells = {
+            "a": st.floats(-1e6, 1e6) | st.none(),
+            "b": st.integers(-5, 5) | st.none(),
+            "c": st.text("xyz", max_size=2) | st.none(),
+            "d": st.datetimes() | st.none(),
+            "e": st.booleans() | st.none(),
+        }
+        n_rows = data.draw(st.integers(1, 12))
+        columns = st.fixed_dictionaries(
+            {
+                name: st.lists(v, min_size=n_rows, max_size=n_rows)
+                for name, v in cells.items()
+            }
+        )
+        polars = pl.DataFrame(data.draw(columns), schema=SCHEMA)
+        pandas = pd.DataFrame(
+            {c: pd.Series(polars[c].to_list(), dtype=PANDAS[c]) for c in cells}
+        )
+        results = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # Of columns without values.
+            for X in (polars, pandas):
+                scaler = TableStandardizer(categories="ordinal")
+                results.append(scaler.fit_transform(X))
+                # A row says of itself what it says among others.
+                alone = scaler.transform(X[-1:])
+                np.testing.assert_allclose(alone, results[-1][-1:], rtol=1e-12)
+        assert np.isfinite(results[0]).all()
+        np.testing.assert_allclose(*results, rtol=1e-9, atol=1e-9)
+
     @pytest.mark.parametrize("library", LIBRARIES)
     @every_library
     def test_set_output(self, frame, library):
@@ -462,7 +507,13 @@ class TestFrames:
     def test_polars_without_pandas(self):
         code = """
 import sys
-sys.modules["pandas"] = None
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "pandas":
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Absent())
 import polars as pl
 from sknorm.preprocessing import TableStandardizer
 X = pl.DataFrame({"a": [1.0, None, 3.0], "b": ["x", None, "y"]})

@@ -79,10 +79,17 @@ class TestPandas:
 
     def test_text_that_begins_late(self):
         values = ["a"] * 200 + [3, None]
-        assert seen(only(pd.DataFrame({"a": pd.Series(values, dtype=object)}))) == (
-            "text",
-            values,
-        )
+        frame = pd.DataFrame({"a": pd.Series(values, dtype=object)})
+        assert seen(only(frame)) == ("text", values)
+        frame["a"] = pd.Series(["a"] * 200 + [[3], None], dtype=object)
+        with pytest.raises(
+            TypeError, match="Column 'a' holds something that is no val"
+        ):
+            only(frame)
+
+    def test_text_without_values(self):
+        values = pd.Series([None, None], dtype="category")
+        assert seen(only(pd.DataFrame({"a": values}))) == ("text", [None, None])
 
 
 class TestPolars:
@@ -96,6 +103,8 @@ class TestPolars:
             (["b", None, "a"], pl.String, ("text", ["b", None, "a"])),
             (["b", None, "a"], pl.Categorical, ("text", ["b", None, "a"])),
             (["b", None, "a"], pl.Enum(["b", "a"]), ("text", ["b", None, "a"])),
+            ([None, None], pl.String, ("text", [None, None])),
+            ([None, None], pl.Categorical, ("text", [None, None])),
             ([DAY, None], pl.Datetime("ms"), ("date", [DAY, None])),
             ([DAY, None], pl.Datetime("us", "Asia/Tokyo"),
              ("date", [DAY + dt.timedelta(hours=9), None])),
@@ -128,9 +137,10 @@ class TestPolars:
 
 
 def test_an_arrow_table():
-    table = pa.table({"a": [1.5, None], "b": ["x", None]})
+    text = pa.array(["x", None])
+    table = pa.table({"a": [1.5, None], "b": text, "c": text.dictionary_encode()})
     found = [seen(column) for column in read_frame(as_frame(table, "Owner"))]
-    assert found == [("number", [1.5, None]), ("text", ["x", None])]
+    assert found == [("number", [1.5, None]), *[("text", ["x", None])] * 2]
 
 
 class TestObjects:
