@@ -355,12 +355,12 @@ class TableStandardizer(TransformerMixin, BaseEstimator):
         with restore_on_failure(self):
             columns = self._read(X, reset=True)
             weight = check_sample_weight(sample_weight, X)
-            counted = columns
+            present = columns
             if weight is not None and not weight.all():
                 rows = weight > 0
-                counted = [column.take(rows) for column in columns]
+                present = [column.take(rows) for column in columns]
                 weight = weight[rows]
-            self._learn(counted, weight)
+            self._learn(present, weight)
         return columns
 
     def _learn(self, columns, weight):
@@ -442,7 +442,7 @@ class TableStandardizer(TransformerMixin, BaseEstimator):
 
     def _transform(self, X, columns):
         container = output_container(self)
-        if self.categories == "passthrough" and container == "default":
+        if self._passed and container == "default":
             raise ValueError(
                 "categories='passthrough' needs a frame to return: call "
                 f"{type(self).__name__}.set_output(transform='pandas') or 'polars'."
@@ -473,13 +473,13 @@ class TableStandardizer(TransformerMixin, BaseEstimator):
             end += 1
         for j, coding in self._codings.items():
             codes = coding.encode(columns[j])
-            if self.categories == "ordinal":
-                out[:, end] = codes
-                end += 1
-            else:
+            if coding.labels:
                 rows = np.flatnonzero(codes >= 0)
                 out[rows, end + codes[rows]] = 1
                 end += len(coding.labels)
+            else:
+                out[:, end] = codes
+                end += 1
         return out
 
     def _gather(self, columns):
@@ -497,8 +497,9 @@ class TableStandardizer(TransformerMixin, BaseEstimator):
         if infinite.any():
             labels = self._labels()
             named = [labels[self._scaled[k]] for k in np.flatnonzero(infinite.any(0))]
+            count = infinite.sum()
             raise ValueError(
-                f"Input X contains infinity, {infinite.sum()} times in "
+                f"Input X contains infinity, {count} value{'s' if count > 1 else ''} in "
                 f"{counted(named)}. Only NaN and None are taken for missing values: "
                 "replace the infinite ones, by those or by a large number."
             )
@@ -534,8 +535,7 @@ class TableStandardizer(TransformerMixin, BaseEstimator):
             outputs += [(j, f"{cycle}_sin"), (j, f"{cycle}_cos")]
         outputs += [(j, "missing") for j in self._gaps]
         for j, coding in self._codings.items():
-            labels = (None,) if self.categories == "ordinal" else coding.labels
-            outputs += [(j, label) for label in labels]
+            outputs += [(j, label) for label in coding.labels or (None,)]
         return outputs + [(j, None) for j in self._passed]
 
     def _input_names(self, given):

@@ -657,7 +657,7 @@ class TestRefused:
         (
             pd.DataFrame({"a": [np.inf, -np.inf], "b": [1, 2], "c": [1, np.inf]}),
             ValueError,
-            r"infinity, 3 times in 2 columns: 'a', 'c'\. Only NaN and None",
+            r"infinity, 3 values in 2 columns: 'a', 'c'\. Only NaN and None",
         ),
         (
             pl.DataFrame({"a": [[1], [2]]}),
@@ -689,7 +689,7 @@ class TestRefused:
 
     def test_infinity_at_transform(self):
         scaler = TableStandardizer().fit([[1.0], [2.0]])
-        with pytest.raises(ValueError, match="infinity, 1 times in 1 column: 0"):
+        with pytest.raises(ValueError, match="infinity, 1 value in 1 column: 0"):
             scaler.transform([[-np.inf]])
 
     @pytest.mark.parametrize(
@@ -763,6 +763,13 @@ class TestEstimator:
         twin = clone(scaler)
         assert not hasattr(twin, "kinds_")
         np.testing.assert_array_equal(twin.fit_transform(table()), expected)
+
+    def test_a_parameter_set_later_waits_for_the_next_fit(self):
+        scaler = TableStandardizer().fit(table())
+        expected = scaler.transform(table())
+        for categories in ("ordinal", "passthrough"):
+            scaler.set_params(categories=categories)
+            np.testing.assert_array_equal(scaler.transform(table()), expected)
 
     def test_in_a_pipeline(self):
         model = make_pipeline(TableStandardizer(), LogisticRegression())
