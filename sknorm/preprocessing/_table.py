@@ -498,10 +498,11 @@ class TableStandardizer(TransformerMixin, BaseEstimator):
             labels = self._labels()
             named = [labels[self._scaled[k]] for k in np.flatnonzero(infinite.any(0))]
             count = infinite.sum()
+            values = f"{count} value{'s' if count > 1 else ''}"
             raise ValueError(
-                f"Input X contains infinity, {count} value{'s' if count > 1 else ''} in "
-                f"{counted(named)}. Only NaN and None are taken for missing values: "
-                "replace the infinite ones, by those or by a large number."
+                f"Input X contains infinity, {values} in {counted(named)}. Only "
+                "NaN and None are taken for missing values: replace the infinite ones, "
+                "by those or by a large number."
             )
         return raw
 
