@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import numbers
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
@@ -29,7 +30,7 @@ ScaleInit = Literal["ones", "signs", "normal"]
 
 
 def _check_members(n_members: Any, owner: str) -> None:
-    if not (isinstance(n_members, int) and n_members >= 1):
+    if not (isinstance(n_members, numbers.Integral) and int(n_members) >= 1):
         raise ValueError(
             f"The 'n_members' parameter of {owner} must be an integer of at least 1. "
             f"Got {n_members!r}."
@@ -453,19 +454,21 @@ class StackedMembers(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Apply each member to its own rows."""
         state = {name: getattr(self, own) for name, own in self._names.items()}
-        y, buffers = torch.vmap(self._one, in_dims=(0, 1), out_dims=(1, 0))(state, x)
+        y, replaced = torch.vmap(self._one, in_dims=(0, 1), out_dims=(1, 0))(state, x)
         if self.training:
-            for name, value in buffers.items():
+            for name, value in replaced.items():
                 setattr(self, self._names[name], value.detach())
         return y
 
     def _one(
         self, state: dict[str, Tensor], x: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Apply one member; also return buffers it has put others in the place of."""
         member = _with_state(self.template, state, "")
         y = member(x)
         after = dict(member.named_buffers())
-        return y, {name: after[name] for name in self._buffer_names}
+        names = self._buffer_names
+        return y, {n: after[n] for n in names if after[n] is not state[n]}
 
     @property
     def template(self) -> nn.Module:

@@ -66,6 +66,16 @@ def test_every_embedding_is_a_layer_that_learns(name, dtype, n_features):
 
 
 @every_embedding
+def test_every_embedding_moves_to_a_device(name, device):
+    layer = build(name)
+    x = torch.linspace(-2, 2, 15).reshape(5, 3)
+    expected = layer(x)
+    there = layer.to(device)(x.to(device))
+    assert there.device.type == device
+    torch.testing.assert_close(there.cpu(), expected, rtol=1e-4, atol=1e-5)
+
+
+@every_embedding
 def test_every_embedding_draws_from_its_generator_alone(name):
     before = torch.get_rng_state()
     one, two, other = (build(name, seed=seed).state_dict() for seed in (0, 0, 1))

@@ -178,17 +178,19 @@ def test_too_narrow_for_the_norm_is_said():
 
 
 class Running(nn.Module):
-    """Counts calls in a new buffer, and has a layer inside."""
+    """Puts one buffer in place of another, edits one, and has a layer inside."""
 
     def __init__(self, n):
         super().__init__()
         self.inner = nn.Linear(n, n)
         self.register_buffer("seen", torch.zeros(()))
+        self.register_buffer("edited", torch.zeros(n))
 
     def forward(self, x):
         if self.training:
             self.seen = self.seen + x.sum()
-        return self.inner(x) + self.seen
+            self.edited.add_(x.mean(dim=0))
+        return self.inner(x) + self.seen + self.edited
 
 
 def test_stacked_members_keep_parameters_and_buffers_of_each(generator):
@@ -203,7 +205,9 @@ def test_stacked_members_keep_parameters_and_buffers_of_each(generator):
     for _ in range(2):
         expected = torch.stack([m(x[:, i]) for i, m in enumerate(members)], dim=1)
         torch.testing.assert_close(stacked(x), expected)
-    torch.testing.assert_close(stacked.seen, torch.stack([m.seen for m in members]))
+    for name in ("seen", "edited"):
+        expected = torch.stack([getattr(m, name) for m in members])
+        torch.testing.assert_close(getattr(stacked, name), expected)
     kept = stacked.seen
     stacked.eval()(x)
     assert stacked.seen is kept

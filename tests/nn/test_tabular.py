@@ -197,6 +197,33 @@ def test_every_embedding_and_precision(embedding, kind, dtype):
     assert made(table().to(dtype)).dtype == dtype
 
 
+@pytest.mark.parametrize("kind", [None, *KINDS])
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+def test_a_network_computes_the_same_on_every_device(kind, norm, device):
+    many = {} if kind is None else {"n_members": 3, "members": kind}
+    made = network(norm=norm, embedding="ple", parametric_activation=True, **many)
+    x = table(seed=1)
+    made.eval()
+    expected = made(x)
+    there = made.to(device)(x.to(device))
+    assert there.device.type == device
+    torch.testing.assert_close(there.cpu(), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [None, *KINDS])
+def test_half_precision_is_enough_for_the_products(kind, device):
+    many = {} if kind is None else {"n_members": 3, "members": kind}
+    made = network(norm="layer", embedding="ple", **many).to(device)
+    x = table(seed=1).to(device)
+    with torch.autocast(device, torch.bfloat16):
+        rough = made(x)
+    rough.float().square().mean().backward()
+    assert all(p.grad.isfinite().all() for p in made.parameters())
+    # Eight bits of each number, through three layers.
+    scale = float(rough.detach().abs().max())
+    torch.testing.assert_close(rough.float(), made(x), rtol=0.1, atol=0.1 * scale)
+
+
 @pytest.mark.parametrize("norm", ["none", "batch", "layer", "weight"])
 @pytest.mark.parametrize("activation", ["tanh", nn.PReLU])
 def test_independent_members_are_as_many_networks(norm, activation):
@@ -360,6 +387,8 @@ def test_resnet_has_a_norm_before_each_block_and_one_at_the_end():
     ]  # fmt: skip
     assert (block.first.out_features, block.second.out_features) == (6, 8)
     assert block.dropout[0].p == 0.1
+    bare = network(architecture="resnet", dropout=0.1)
+    assert [type(p).__name__ for p in bare.body][-2:] == ["ResidualBlock", "ReLU"]
 
 
 def test_linear_layers_have_names_in_order():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -80,6 +81,25 @@ class ParametricActivation(nn.Module):
         return torch.addcmul(activated, x - activated, 1.0 - self.alpha)
 
 
+def has_parameters(module: nn.Module) -> bool:
+    """Tell whether there is anything to learn in a module."""
+    return any(True for _ in module.parameters())
+
+
+class Split(nn.Module):
+    """Give each member the same inputs, without copying them."""
+
+    def __init__(self, n_members: int) -> None:
+        super().__init__()
+        self.n_members = n_members
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.unsqueeze(1).expand(-1, self.n_members, -1)
+
+    def extra_repr(self) -> str:
+        return f"n_members={self.n_members}"
+
+
 @dataclass(frozen=True)
 class Parts:
     """How the layers of a network are made, of one member or of several."""
@@ -93,7 +113,18 @@ class Parts:
     independent: bool
     dtype: torch.dtype
 
+    def split(
+        self, inputs: nn.Module, make_inputs: Callable[[], nn.Module]
+    ) -> nn.Module:
+        """Return inputs of all members, who learn their own if they share nothing."""
+        split = Split(self.n_members)
+        if not (self.independent and has_parameters(inputs)):
+            return nn.Sequential(inputs, split)
+        others = (make_inputs() for _ in range(self.n_members - 1))
+        return nn.Sequential(split, StackedMembers([inputs, *others]))
+
     def linear(self, fan_in: int, fan_out: int, **scales: Any) -> nn.Module:
+        """Make a linear layer; ``scales`` say how a batch ensemble's start."""
         if self.n_members == 1:
             return _layers.empty_linear(fan_in, fan_out, self.dtype)
         # What is drawn here is drawn again by the scheme: not from the same generator.
@@ -102,12 +133,16 @@ class Parts:
             return MemberLinear(
                 fan_in, fan_out, self.n_members, generator=blank, dtype=self.dtype
             )
-        scales.setdefault("generator", blank)
         return BatchEnsembleLinear(
-            fan_in, fan_out, self.n_members, dtype=self.dtype, **scales
+            fan_in,
+            fan_out,
+            self.n_members,
+            dtype=self.dtype,
+            **{"generator": blank, **scales},
         )
 
     def normalize(self, width: int) -> nn.Module | None:
+        """Make a norm layer, if it is the signal that is normalized."""
         if self.norm.acts_on != "signal":
             return None
         if self.n_members == 1:
@@ -115,9 +150,10 @@ class Parts:
         return member_norm(self.norm, width, self.n_members).to(self.dtype)
 
     def activate(self, width: int) -> nn.Module:
+        """Make an activation, that of each member if it has something to learn."""
         activation = self.phi.module().to(self.dtype)
         if self.n_members > 1:
-            if self.independent and any(True for _ in activation.parameters()):
+            if self.independent and has_parameters(activation):
                 others = (self.phi.module() for _ in range(self.n_members - 1))
                 activation = StackedMembers([activation, *others]).to(self.dtype)
             elif not self._is_elementwise:
@@ -135,11 +171,13 @@ class Parts:
             return False
 
     def drop(self) -> list[nn.Module]:
+        """Make the dropout that goes with the activation, if there is any."""
         return _layers.dropout_after(self.phi.module(), self.dropout)
 
-    def behind_linear(self, width: int) -> list[nn.Module]:
+    def bend(self, width: int) -> list[nn.Module]:
+        """Make an activation and its norm layer."""
         norm, activation = self.normalize(width), self.activate(width)
-        return [*_layers.block(activation, norm, self.norm_position), *self.drop()]
+        return list(_layers.block(activation, norm, self.norm_position))
 
 
 class ResidualBlock(nn.Module):
@@ -181,7 +219,7 @@ def mlp(
     widths = (in_features, *sizes)
     for index, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
         linear = parts.linear(fan_in, fan_out, **(scales if index == 0 else {}))
-        layers.extend([linear, *parts.behind_linear(fan_out)])
+        layers.extend([linear, *parts.bend(fan_out), *parts.drop()])
         linears.append(linear)
     on_signal = parts.norm.acts_on == "signal"
     after = on_signal and parts.norm_position == "after"
@@ -207,7 +245,7 @@ def resnet(
     width = sizes[0]
     entrance = parts.linear(in_features, width, **scales)
     blocks = [ResidualBlock(parts, width, hidden) for hidden in sizes]
-    layers = nn.Sequential(entrance, *blocks, *parts.behind_linear(width)[:2])
+    layers = nn.Sequential(entrance, *blocks, *parts.bend(width))
     sites = [Site(entrance, "input")]
     for block in blocks:
         # Fed sums of linear layers' outputs, normalized or not, and no activations.

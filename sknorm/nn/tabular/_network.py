@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import numbers
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from sknorm.nn import _layers
 from sknorm.nn._layers import SAMPLE_ROWS, Site
 from sknorm.nn.activations import resolve_activation
 from sknorm.nn.embeddings import NoEmbedding, resolve_embedding
-from sknorm.nn.initializers import LSUV, Auto, resolve_initializer
+from sknorm.nn.initializers import LSUV, Auto, Initializer, resolve_initializer
 from sknorm.nn.members import (
     BatchEnsembleLinear,
     MemberLinear,
@@ -23,7 +24,7 @@ from sknorm.nn.members import (
 )
 from sknorm.nn.mlp import check_hidden_layer_sizes, resolve_bias_initializer
 from sknorm.nn.norms import Norm, resolve_norm
-from sknorm.nn.tabular._body import Parts, mlp, resnet
+from sknorm.nn.tabular._body import Body, Parts, Split, mlp, resnet
 from sknorm.nn.tabular._inputs import TabularInputs
 
 __all__ = ["TabularNetwork"]
@@ -187,66 +188,76 @@ class TabularNetwork(nn.Module):
             dtype=dtype,
         )
 
-        def make_inputs() -> TabularInputs:
-            return TabularInputs(
-                n_numeric,
-                cardinalities,
-                embedding=choice,
-                max_one_hot=max_one_hot,
-                d_category=d_category,
-                sample=sample,
-                target=target,
-                generator=generator,
-                dtype=dtype,
-            )
-
+        make_inputs = functools.partial(
+            TabularInputs,
+            n_numeric,
+            cardinalities,
+            embedding=choice,
+            max_one_hot=max_one_hot,
+            d_category=d_category,
+            sample=sample,
+            target=target,
+            generator=generator,
+            dtype=dtype,
+        )
         entrance = make_inputs()
-        width = entrance.out_features
         scales: dict[str, Any] = {
             "scale_init": "signs" if isinstance(choice, NoEmbedding) else "normal",
             "chunks": entrance.chunks,
             "generator": generator,
         }
-        self.inputs: nn.Module = entrance
-        if n_members > 1:
-            split = _Split(n_members)
-            if is_mini:
-                scale = MemberScale(width, n_members, dtype=dtype, **scales)
-                self.inputs = nn.Sequential(entrance, split, scale)
-            elif parts.independent and any(True for _ in entrance.parameters()):
-                others = (make_inputs() for _ in range(n_members - 1))
-                stacked = StackedMembers([entrance, *others])
-                self.inputs = nn.Sequential(split, stacked)
-            else:
-                self.inputs = nn.Sequential(entrance, split)
-        if n_members == 1 or is_mini or parts.independent:
-            scales = {}
+        if n_members == 1:
+            self.inputs: nn.Module = entrance
+        elif is_mini:
+            width = entrance.out_features
+            scale = MemberScale(width, n_members, dtype=dtype, **scales)
+            self.inputs = nn.Sequential(entrance, Split(n_members), scale)
+        else:
+            self.inputs = parts.split(entrance, make_inputs)
         make_body = mlp if architecture == "mlp" else resnet
-        body = make_body(parts, width, sizes, scales)
-        self.body: nn.Module = MemberRows(body.layers) if is_mini else body.layers
+        body = make_body(parts, entrance.out_features, sizes, scales)
+        self.body = MemberRows(body.layers) if is_mini else body.layers
         self.head = _head(n_members, body.width, n_outputs, dtype)
 
-        sites = [*body.sites, Site(self.head, body.head_position)]
-        _layers.fill(
-            sites, scheme, bias_scheme, phi=phi, norm=normalizer, generator=generator
-        )
-        if isinstance(scheme, Auto):
-            mean_square = entrance.mean_square()
-            weight, _ = _weight_and_bias(sites[0].layer)
-            with torch.no_grad():
-                weight.mul_(1.0 if mean_square == 0 else mean_square**-0.5)
-        if scheme.spreads_hinges and bias_scheme is None and body.bends is not None:
-            _layers.spread_hinges(
-                *_weight_and_bias(body.bends), body.norm_behind, generator
-            )
+        self._initialize(body, entrance, scheme, bias_scheme, parts, generator)
         if isinstance(scheme, LSUV):
             rows = entrance.sample_rows(generator) if sample is None else sample
+            layers = [layer for _, layer in self.named_linears()]
             rows = rows[:SAMPLE_ROWS].to("cpu", dtype)
-            _layers.scale_by_data(self, [site.layer for site in sites], scheme, rows)
+            _layers.scale_by_data(self, layers, scheme, rows)
         if normalizer.acts_on == "weight":
             # After the weights have their values: the norm starts from them.
             for name, layer in list(self.named_linears())[:-1]:
                 _replace(self, name, _with_weight_norm(layer, normalizer))
+
+    def _initialize(
+        self,
+        body: Body,
+        entrance: TabularInputs,
+        scheme: Initializer,
+        bias_scheme: Initializer | None,
+        parts: Parts,
+        generator: torch.Generator | None,
+    ) -> None:
+        """Fill every weight and bias behind the inputs."""
+        sites = [*body.sites, Site(self.head, body.head_position)]
+        _layers.fill(
+            sites,
+            scheme,
+            bias_scheme,
+            phi=parts.phi,
+            norm=parts.norm,
+            generator=generator,
+        )
+        if isinstance(scheme, Auto):
+            weight, _ = _weight_and_bias(sites[0].layer)
+            mean_square = entrance.mean_square()
+            with torch.no_grad():
+                # Of nothing but zeros there is no scale to mend.
+                weight.mul_(mean_square**-0.5 if mean_square > 0 else 1.0)
+        if scheme.spreads_hinges and bias_scheme is None and body.bends is not None:
+            weight, bias = _weight_and_bias(body.bends)
+            _layers.spread_hinges(weight, bias, body.norm_behind, generator)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, n_columns) to (batch, n_outputs), or that for each member."""
@@ -311,20 +322,6 @@ def _check_choices(
         refuse("dropout", "a number of at least 0 and less than 1", dropout)
     if not (isinstance(n_members, numbers.Integral) and int(n_members) >= 1):
         refuse("n_members", "an integer of at least 1", n_members)
-
-
-class _Split(nn.Module):
-    """Give each member the same inputs, without copying them."""
-
-    def __init__(self, n_members: int) -> None:
-        super().__init__()
-        self.n_members = n_members
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.unsqueeze(1).expand(-1, self.n_members, -1)
-
-    def extra_repr(self) -> str:
-        return f"n_members={self.n_members}"
 
 
 def _head(
