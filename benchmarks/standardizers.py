@@ -174,7 +174,7 @@ def copy(X):
 
 def small(names):
     """Small tables: what compiled code would cost, if it were loaded."""
-    for shape, wanted, calls in ((MEDIUM, 3.0, 10), (SMALL, 1.0, 20)):
+    for shape, wanted, calls in ((MEDIUM, 3.0, 20), (SMALL, 1.0, 20)):
         columns(f"{shape[0]} x {shape[1]}, float64, NumPy only")
         X = heavy_tailed(shape)
         for name in names:

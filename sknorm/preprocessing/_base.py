@@ -46,6 +46,11 @@ __all__ = ["BaseStandardizer"]
 _OURS = ("sknorm.", "sklearn.")
 # A message names so many columns before it only counts them.
 _NAMED = 10
+# Parameters of a class that are known to be valid, as many as are kept in mind; of
+# types that can't change after that.
+_VALID: set = set()
+_REMEMBERED = 1_000
+_PLAIN = frozenset((bool, int, float, str))
 
 
 class BaseStandardizer(
@@ -121,9 +126,11 @@ class BaseStandardizer(
         ndarray or Dask Array of shape (n_samples, n_features)
             As ``transform`` returns it.
         """
-        if is_dask(X):
-            return self.fit(X, y, **fit_params).transform(X)
-        return super().fit_transform(X, y, **fit_params)
+        self.fit(X, y, **fit_params)
+        if is_dask(X) or type(self).transform is not BaseStandardizer.transform:
+            return self.transform(X)
+        # What stands around transform would be done twice, and takes its time.
+        return carry_out(self, "transform", self._check(X, reset=False))
 
     def transform(self, X):
         """Standardize rows.
@@ -242,6 +249,18 @@ class BaseStandardizer(
     def _get_param_names(cls):
         # Of the class, but scikit-learn looks at its signature in every fit.
         return super()._get_param_names()
+
+    def _validate_params(self):
+        # Values that have been found valid once are: to look again takes longer than
+        # to learn from a few hundred rows.
+        values = tuple(getattr(self, name) for name in self._get_param_names())
+        key = type(self), values, tuple(map(type, values))
+        plain = all(value is None or type(value) in _PLAIN for value in values)
+        if plain and key in _VALID:
+            return
+        super()._validate_params()
+        if plain and len(_VALID) < _REMEMBERED:
+            _VALID.add(key)
 
     def _target(self, X):
         """Return where the result goes: X itself if it may be written to."""

@@ -11,6 +11,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import scipy.sparse
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import get_tags
 
@@ -345,3 +346,34 @@ class TestEveryFamily:
         Z = scaler.fit_transform(frame)
         assert isinstance(Z, pl.DataFrame)
         assert Z.columns == scaler.get_feature_names_out().tolist() == frame.columns
+
+
+def test_valid_parameters_are_looked_at_once(monkeypatch, rng):
+    X = rng.normal(size=(20, 2))
+    looks = []
+    look = BaseEstimator._validate_params
+    monkeypatch.setattr(
+        BaseEstimator,
+        "_validate_params",
+        lambda self: (looks.append(self.get_params()), look(self)),
+    )
+    scaler = Standardizer(ddof=1, clip_bound=0.123)
+    scaler.fit(X).fit(X)
+    assert len(looks) == 1
+    # 1 is no bool, though it equals one.
+    with pytest.raises(ValueError, match=r"'with_mean' parameter.*Got 1 instead"):
+        scaler.set_params(with_mean=1).fit(X)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"'ddof' parameter.*Got -1 instead"):
+            Standardizer(ddof=-1).fit(X)
+
+
+def test_a_subclass_keeps_its_own_transform(rng):
+    class Doubled(Standardizer):
+        def transform(self, X):
+            return 2 * super().transform(X)
+
+    X = rng.normal(size=(20, 2))
+    np.testing.assert_array_equal(
+        Doubled().fit_transform(X), 2 * Standardizer().fit_transform(X)
+    )
