@@ -187,8 +187,8 @@ class _Map:
 
     @property
     def is_plain(self) -> bool:
-        """Whether numbers are shifted and scaled, and that is all."""
-        return self.clip is None and not self.undo
+        """Whether a number is subtracted, one multiplied with, and that is all."""
+        return self.clip is None and not self.undo and len(self.center) < 2
 
     @functools.cached_property
     def factor(self) -> np.ndarray | None:
@@ -425,17 +425,21 @@ def _by_parts(X: np.ndarray, out: np.ndarray, how: _Map, kernels: ModuleType) ->
     operands = [np.tile(operand, repeats) for operand in how.operands(n_features)]
     source, *operands = map(frozen, (source, *operands))
     per_row = n_features if by_rows else 1
-    options: tuple[Any, ...]
-    if by_rows and how.is_plain and not np.may_share_memory(X, out):
+    in_place = np.may_share_memory(X, out)
+    ahead = -1 if in_place else first_page_end(target)
+    kind, bound = (None, 1.0) if how.clip is None else how.clip
+    clipped = how.undo, kernels.CLIPS[kind], float(bound)
+    arguments: tuple[Any, ...]
+    if by_rows and how.is_plain and not in_place:
         # Most calls: they wait for nothing else to be compiled.
-        kernel, options = kernels.scale_rows, (first_page_end(target),)
+        kernel, arguments = kernels.scale_rows, (operands[0], operands[2], ahead)
+    elif by_rows:
+        kernel, arguments = kernels.apply_rows, (*operands, *clipped, ahead)
     else:
-        kernel = kernels.apply_rows if by_rows else kernels.apply_columns
-        kind, bound = (None, 1.0) if how.clip is None else how.clip
-        options = how.undo, kernels.CLIPS[kind], float(bound)
+        kernel, arguments = kernels.apply_columns, (*operands, *clipped)
 
     def work(rows: slice) -> bool:
         start, stop = per_row * rows.start, per_row * rows.stop
-        return kernel(source, target, start, stop, *operands, *options)
+        return kernel(source, target, start, stop, *arguments)
 
     return any(in_threads(work, _parts(X), X.size))

@@ -63,28 +63,28 @@ def _unbend(z, bound):
 
 
 @njit(**_inlined)
-def _direct(x, out, first, second, factor):
-    """Scale numbers with parameters of their own, and count the infinite ones."""
-    infinite = 0
+def _direct(x, out, center, factor):
+    """Scale numbers with parameters of their own, and tell if one is infinite."""
+    infinite = False
     for j in range(len(x)):
-        value = np.float64(x[j])
-        infinite += math.fabs(value) == math.inf
-        out[j] = ((value - first[j]) - second[j]) * factor[j]
+        # In the precision of x, of which a register holds more numbers.
+        infinite |= math.fabs(x[j]) == math.inf
+        out[j] = (np.float64(x[j]) - center[j]) * factor[j]
     return infinite
 
 
 @njit(**_inlined)
 def _detour(x, out, first, second, factor, undo, kind, bound, z):
-    """Do the same and clip, by way of a line of float64.
+    """Do the same with a second center, the inverse, or a clip, by way of a line.
 
     It stays in the first-level cache, and the compiler need not care that ``out`` may
     be ``x``.
     """
-    infinite = 0
+    infinite = False
     z = z[: len(x)]
     for j in range(len(x)):
+        infinite |= math.fabs(x[j]) == math.inf
         z[j] = np.float64(x[j])
-        infinite += math.fabs(z[j]) == math.inf
     if undo:
         if kind == _SMOOTH:
             _unbend(z, bound)
@@ -102,8 +102,22 @@ def _detour(x, out, first, second, factor, undo, kind, bound, z):
     return infinite
 
 
+@njit(**_inlined)
+def _touch(out, touched, end, stop, ahead):
+    """Write to the end of each page that numbers before ``end`` lie in.
+
+    All before ``touched`` are in pages that have been touched; ``ahead`` is where the
+    first one ends.
+    """
+    size = HUGE_PAGE // out.itemsize
+    while touched < end:
+        touched = min(touched + 1 + (ahead - touched - 1) % size, stop)
+        out[touched - 1] = 0.0
+    return touched
+
+
 @njit(**_options)
-def scale_rows(x, out, start, stop, first, second, factor, ahead):
+def scale_rows(x, out, start, stop, center, factor, ahead):
     """Scale the numbers ``start`` to ``stop`` of rows that lie end to end.
 
     Parameters
@@ -112,7 +126,7 @@ def scale_rows(x, out, start, stop, first, second, factor, ahead):
         Where the numbers come from and go to, which is memory of its own.
     start, stop : int
         Multiples of the length of a row.
-    first, second, factor : arrays of shape (k * n_features,)
+    center, factor : arrays of shape (k * n_features,)
         What is subtracted and multiplied with, repeated for a few rows.
     ahead : int
         Where in ``out`` its first huge page ends, see ``_kernels/pages.py``.
@@ -122,26 +136,25 @@ def scale_rows(x, out, start, stop, first, second, factor, ahead):
     bool
         Whether a number in ``x`` is infinite.
     """
-    size = HUGE_PAGE // out.itemsize
     touched = start
-    infinite = 0
+    infinite = False
     for i in range(start, stop, len(factor)):
         end = min(i + len(factor), stop)
-        while touched < end:
-            touched = min(touched + 1 + (ahead - touched - 1) % size, stop)
-            out[touched - 1] = 0.0
-        infinite += _direct(x[i:end], out[i:end], first, second, factor)
-    return infinite > 0
+        touched = _touch(out, touched, end, stop, ahead)
+        infinite |= _direct(x[i:end], out[i:end], center, factor)
+    return infinite
 
 
 @njit(**_options)
-def apply_rows(x, out, start, stop, first, second, factor, undo, kind, bound):
+def apply_rows(x, out, start, stop, first, second, factor, undo, kind, bound, ahead):
     """Do what :func:`scale_rows` does, or the inverse, with a clip or in place.
 
     Parameters
     ----------
-    x, out, start, stop, first, second, factor
-        As for :func:`scale_rows`, but ``out`` may be ``x``.
+    x, out, start, stop, factor, ahead
+        As for :func:`scale_rows`, but ``out`` may be ``x`` if ``ahead`` is negative.
+    first, second : arrays of shape (k * n_features,)
+        What is subtracted, one after the other.
     undo : bool
         Whether to do the inverse.
     kind, bound : int and float
@@ -153,13 +166,16 @@ def apply_rows(x, out, start, stop, first, second, factor, undo, kind, bound):
         Whether a number in ``x`` is infinite.
     """
     z = np.empty(len(factor))
-    infinite = 0
+    touched = start
+    infinite = False
     for i in range(start, stop, len(factor)):
         end = min(i + len(factor), stop)
-        infinite += _detour(
+        if ahead >= 0:
+            touched = _touch(out, touched, end, stop, ahead)
+        infinite |= _detour(
             x[i:end], out[i:end], first, second, factor, undo, kind, bound, z
         )
-    return infinite > 0
+    return infinite
 
 
 @njit(**_options)
@@ -184,7 +200,7 @@ def apply_columns(x, out, start, stop, first, second, factor, undo, kind, bound)
     """
     z = np.empty(_LINE)
     a, b, s = np.empty(_LINE), np.empty(_LINE), np.empty(_LINE)
-    infinite = 0
+    infinite = False
     for column in range(len(x)):
         a[:] = first[column]
         b[:] = second[column]
@@ -192,5 +208,5 @@ def apply_columns(x, out, start, stop, first, second, factor, undo, kind, bound)
         for i in range(start, stop, _LINE):
             line = x[column, i : min(i + _LINE, stop)]
             target = out[column, i : min(i + _LINE, stop)]
-            infinite += _detour(line, target, a, b, s, undo, kind, bound, z)
-    return infinite > 0
+            infinite |= _detour(line, target, a, b, s, undo, kind, bound, z)
+    return infinite
