@@ -65,7 +65,7 @@ FAMILIES = {
         ours.QuantileStandardizer,
         QuantileTransformer(output_distribution="normal", subsample=None),
         3,
-        2,
+        3,
         (12, 12, 5),
     ),
     "PowerStandardizer": Family(
