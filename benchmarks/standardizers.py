@@ -294,7 +294,7 @@ def missing_and_weighted(X):
             10.0,
             3.0,
             calls=1,
-            rounds=5,
+            rounds=9,
             weight=w,
         )
 
@@ -429,6 +429,7 @@ def draw(found):
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import NullLocator
 
     figure, ax = plt.subplots(figsize=(7, 4.5), layout="constrained")
     markers = "osD^v"
@@ -439,6 +440,8 @@ def draw(found):
         size, taken = np.array(points).T
         ax.loglog(size, taken, marker=marker, color=color, label=name)
         ax.loglog(size, taken[0] * size / size[0], ":", color=color, alpha=0.6)
+    ax.set_xticks(size, [f"{gib:g}" for gib in size])
+    ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlabel("input, float32, memory-mapped [GiB]")
     ax.set_ylabel("fit [s]")
     ax.set_title("Cost of a fit grows with the rows (dotted: exactly so)")

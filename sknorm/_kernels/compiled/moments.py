@@ -44,20 +44,20 @@ def _hypot(a, b):
 
 
 @njit(**_inlined)
-def _add_plain(a, b, c, d, origin, offset, left, squares):
+def _add_plain(a, b, c, d, origin, left, squares):
     """Add up deviations and their squares, place by place, for four lines at once."""
     for j in range(len(a)):
-        p = (np.float64(a[j]) - origin[j]) - offset[j]
-        q = (np.float64(b[j]) - origin[j]) - offset[j]
-        r = (np.float64(c[j]) - origin[j]) - offset[j]
-        s = (np.float64(d[j]) - origin[j]) - offset[j]
+        p = np.float64(a[j]) - origin[j]
+        q = np.float64(b[j]) - origin[j]
+        r = np.float64(c[j]) - origin[j]
+        s = np.float64(d[j]) - origin[j]
         left[j] += (p + q) + (r + s)
         squares[j] += (p * p + q * q) + (r * r + s * s)
 
 
 @njit(**_inlined)
 def _add_weighted(a, b, c, d, weight, origin, offset, left, squares, count, total):
-    """Do the same with weights, end to end, and for values that may be missing."""
+    """Do it with weights, end to end, an offset, and values that may be missing."""
     size = len(a)
     weight_b, weight_c = weight[size : 2 * size], weight[2 * size : 3 * size]
     weight_d = weight[3 * size :]
@@ -180,7 +180,7 @@ def _sum_tile(
         c = x[at + 2 * leap : at + 2 * leap + width]
         d = x[at + 3 * leap : at + 3 * leap + width]
         if plain:
-            _add_plain(a, b, c, d, origin, offset, left, squares)
+            _add_plain(a, b, c, d, origin, left, squares)
         else:
             for k in range(4 if weighted else 0):
                 line = weights[k * width : (k + 1) * width]
@@ -306,7 +306,8 @@ def tile_moments(
                     rows,
                     per_line,
                     w,
-                    plain,
+                    # Few tiles need an offset: not worth a loop of its own to compile.
+                    plain and attempt < 2,
                     places,
                     weights,
                     sums,
