@@ -10,9 +10,15 @@ from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import sknorm
-from sknorm.neural_network import NormMLPClassifier, NormMLPRegressor
+from sknorm.neural_network import (
+    NormMLPClassifier,
+    NormMLPRegressor,
+    TabularNetClassifier,
+    TabularNetRegressor,
+)
 
 NETWORKS = (NormMLPClassifier, NormMLPRegressor)
+TABULAR = (TabularNetClassifier, TabularNetRegressor)
 WEIGHTS = "check_sample_weight_equivalence_on_dense_data"
 WHY = "mini-batches and batch statistics make weights differ from repetition"
 
@@ -30,6 +36,16 @@ def public_estimators():
     return sorted(found, key=lambda cls: cls.__name__)
 
 
+def default(cls):
+    """Return an estimator with its defaults; networks of many members are made small.
+
+    There are a hundred fits in the checks, which need no more.
+    """
+    if cls not in TABULAR:
+        return cls()
+    return cls(hidden_layer_sizes=(32,), n_members=4, max_epochs=60)
+
+
 def strict(cls, norm):
     """Return the configuration in which a weight is the same as repetition."""
     return cls(
@@ -37,8 +53,20 @@ def strict(cls, norm):
     )
 
 
-DEFAULTS = [cls() for cls in public_estimators()]
+def strict_tabular(cls):
+    """Return that of the networks for tables: bins are found without weights."""
+    return strict(cls, "layer").set_params(
+        hidden_layer_sizes=(32,),
+        n_members=4,
+        embedding="none",
+        numeric="standard",
+        max_epochs=200,
+    )
+
+
+DEFAULTS = [default(cls) for cls in public_estimators()]
 STRICT = [strict(cls, norm) for cls in NETWORKS for norm in ("layer", "none")]
+STRICT += [strict_tabular(cls) for cls in TABULAR]
 
 
 def expected_failures(estimator):

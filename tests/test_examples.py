@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -61,6 +63,32 @@ def test_example(script, arguments, picture, rows, tmp_path):
     assert pixels[..., :3].std() > 0.1, "the picture is blank"
 
 
+def test_a_raw_table_becomes_a_calibrated_prediction(rng, tmp_path):
+    n = 400
+    age = rng.integers(17, 90, n)
+    table = pd.DataFrame(
+        {
+            "age": age,
+            "workclass": rng.choice(["Private", "State-gov", None], n),
+            "capital-gain": np.where(rng.random(n) < 0.9, 0, rng.integers(1, 9_999, n)),
+            "income": np.where(age + rng.normal(0, 20, n) > 50, ">50K", "<=50K"),
+        }
+    )
+    table.to_csv(tmp_path / "adult.csv", index=False)
+    command = [sys.executable, EXAMPLES / "plot_calibrated_table.py", "--epochs", "5"]
+    result = subprocess.run(
+        [*command, "--csv", tmp_path / "adult.csv", "--out", tmp_path],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    for row in ("accuracy", "log loss", "temperature", "members differ by"):
+        assert row in result.stdout
+    assert "epoch" in result.stderr, "no progress is shown"
+    assert (tmp_path / "calibrated_table.png").stat().st_size > 10_000
+
+
 def test_the_lines_in_the_readme_run():
     readme = (EXAMPLES.parent / "README.md").read_text()
     code = readme.split("```python\n")[1].split("```")[0]
@@ -76,6 +104,7 @@ def test_the_lines_in_the_readme_run():
 
 def test_every_example_is_run_above():
     assert {path.name for path in EXAMPLES.glob("*.py")} == {
+        "plot_calibrated_table.py",
         "plot_init_norm_search.py",
         "plot_house_prices.py",
         "plot_mixed_types.py",

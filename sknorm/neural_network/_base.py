@@ -200,6 +200,7 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         )
         if valid is None and self.early_stopping:
             train, valid = self._hold_out(train, rng)
+        self._require_validation(valid)
         self._learn_columns(train, go_on=go_on)
         rows, valid = self._as_rows(train), valid and self._as_rows(valid)
         schedule, callbacks = resolve_schedule(
@@ -214,7 +215,9 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         elif self.verbose > 1:
             callbacks.append(PrintLog())
         net = self._make_net(rows, rng, schedule, callbacks, go_on=go_on)
-        self._train(net, rows, valid, self.max_epochs)
+        epochs = self._resolve_max_epochs(len(rows), net.batch_size)
+        self._train(net, rows, valid, epochs)
+        self._after_training(valid)
         return self
 
     def _partial_fit(self, X, y, sample_weight, classes=None):
@@ -239,8 +242,10 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
             for group in net.optimizer_.param_groups:
                 group["lr"] = self.lr * group["lr_factor"]
         net.schedule = None
+        self._require_validation(None)
         with _rollback(net):
             self._train(net, rows, None, 1)
+        self._after_training(None)
         return self
 
     def _check_names(self):
@@ -297,6 +302,12 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
             # init either: it is as if it weren't there.
             return table.take(np.flatnonzero(weight > 0))
         return table
+
+    def _require_validation(self, valid):
+        """Raise a ValueError if there must be rows to validate on and are none."""
+
+    def _after_training(self, valid):
+        """Learn what the validation rows, or None, have to say about the network."""
 
     def _learn_columns(self, train, *, go_on):
         """Learn what the columns need before they are numbers: nothing here."""
@@ -366,7 +377,6 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
             schedule=None if schedule is constant else schedule,
             clip_grad_norm=self.clip_grad_norm,
             averaging=resolve_averaging(self.averaging, owner=type(self).__name__),
-            max_epochs=self.max_epochs,
             batch_size=self._resolve_batch_size(len(rows)),
             rng=rng,
             callbacks=[
@@ -412,6 +422,9 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
             return self.weight_decay
         return _DECAY_A_STEP / self.lr if issubclass(optimizer, AdamW) else 0.0
 
+    def _resolve_max_epochs(self, n_rows, batch_size):
+        return self.max_epochs
+
     def _resolve_batch_size(self, n_rows):
         if self.batch_size != "auto":
             return min(self.batch_size, n_rows)
@@ -436,7 +449,8 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         seed = int(net.rng.integers(np.iinfo(np.int64).max))
         before = len(net.history)
         size = sum(p.numel() for p in net.module_.parameters())
-        work = float(size * net.batch_size)
+        n_members = getattr(net.module_, "n_members", 1)
+        work = float(size * net.batch_size * n_members)
         with local_rng(seed, device), fitting_threads(work, device):
             try:
                 net.max_epochs = epochs
@@ -475,14 +489,19 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
 
     def _output(self, X):
         """Return what the last layer says about each row, as a NumPy array."""
-        combine = self.net_.criterion_.combine
-        return torch.cat([combine(part).cpu() for part in self._outputs(X)]).numpy()
+        return self._combined(self._inputs(X)).numpy()
 
-    def _outputs(self, X):
-        """Yield what the last layer of each member says, a few rows at a time."""
+    def _inputs(self, X):
+        """Return validated rows as the tensor that the network is given."""
         check_is_fitted(self)
         X = self._check_data(X, reset=False, dtype=self._fitted_dtype())
-        yield from forward_rows(self.net_.module_, _as_tensor(self._numbers(X)))
+        return _as_tensor(self._numbers(X))
+
+    def _combined(self, inputs):
+        """Return the network's output on the CPU, one for all members."""
+        combine = self.net_.criterion_.combine
+        slices = forward_rows(self.net_.module_, inputs)
+        return torch.cat([combine(part).cpu() for part in slices])
 
     def _fitted_dtype(self):
         weight = next(self.net_.module_.parameters())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,9 @@ class Loss(nn.Module):
 
     outputs_per_target: int = 1
     """How many outputs the network has for each column of the target."""
+
+    predicts_logs: ClassVar[bool] = False
+    """Whether outputs are logarithms of the mean, of targets with a natural zero."""
 
     def forward(self, output: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
         """Return the weighted mean over the rows, a scalar."""
@@ -229,6 +232,8 @@ class Tweedie(Loss):
     nothing else, so it is how they are brought to a mean of 1, where outputs start.
     For counts over exposures, the target is the rate and the weight the exposure.
     """
+
+    predicts_logs: ClassVar[bool] = True
 
     def __init__(self, power: float = 1.5) -> None:
         super().__init__()

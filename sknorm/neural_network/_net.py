@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 from sknorm.exceptions import DivergenceError
 from sknorm.neural_network._averaging import Averaging, WeightAverage
-from sknorm.neural_network._losses import Loss, SquaredError
+from sknorm.neural_network._losses import BinaryCrossEntropy, CrossEntropy, Loss
 from sknorm.neural_network._optimizers import build_optimizer
 from sknorm.nn.norms import needs_batch_statistics
 
@@ -241,7 +241,7 @@ class LeanNet(NeuralNet):
     def __sklearn_tags__(self) -> Any:
         """Tell scorers whether there are probabilities to ask for."""
         tags = super().__sklearn_tags__()
-        if not isinstance(self.criterion, SquaredError):
+        if isinstance(self.criterion, (CrossEntropy, BinaryCrossEntropy)):
             tags.estimator_type = "classifier"
         return tags
 

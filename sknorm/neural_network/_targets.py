@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from scipy.special import expit, log_expit, log_softmax, softmax
 from sklearn.utils.class_weight import compute_sample_weight
 
@@ -149,7 +150,10 @@ class IndicatorTargets:
 
 
 class RealTargets:
-    """Real numbers, trained on in units of their own mean and standard deviation.
+    """Real numbers, trained on in units of their own.
+
+    That is their mean and standard deviation, or, where the network predicts the
+    logarithm of the mean, the mean alone.
 
     Parameters
     ----------
@@ -157,36 +161,66 @@ class RealTargets:
         The training targets.
     sample_weight : ndarray of shape (n_samples,) or None
         Their weights.
+    loss : Loss, default=None
+        What the network is trained on, squared error if None.
+    several : bool, default=False
+        Whether there is a prediction for each output of a target, along a last axis.
     """
 
-    def __init__(self, y: np.ndarray, sample_weight: np.ndarray | None) -> None:
+    def __init__(
+        self,
+        y: np.ndarray,
+        sample_weight: np.ndarray | None,
+        loss: Loss | None = None,
+        *,
+        several: bool = False,
+    ) -> None:
         columns = y.reshape(len(y), -1)
         moments = Moments.from_array(columns, sample_weight)
+        self._loss = SquaredError() if loss is None else loss
         self.shape = y.shape[1:]
-        self.n_outputs = columns.shape[1]
-        self.mean = moments.mean
-        self.scale = np.where(moments.is_constant(), 1.0, moments.std())
+        per_target = self._loss.outputs_per_target
+        self.predicted_shape = (*self.shape, per_target) if several else self.shape
+        self.n_outputs = columns.shape[1] * per_target
+        if self._loss.predicts_logs:
+            self.mean = np.zeros(columns.shape[1])
+            self.scale = np.where(moments.mean > 0, moments.mean, 1.0)
+        else:
+            self.mean = moments.mean
+            self.scale = np.where(moments.is_constant(), 1.0, moments.std())
 
     def encode(self, y: np.ndarray) -> np.ndarray:
-        """Return standardized targets as columns.
+        """Return targets in their own units as columns.
 
         Raises
         ------
         ValueError
-            If the number of outputs isn't that of the first fit.
+            If the number of outputs isn't that of the first fit, or the loss isn't
+            defined for some.
         """
         if y.shape[1:] != self.shape:
             raise ValueError(
                 f"y must have the shape (n_samples, *{self.shape!r}) as at the first "
                 f"fit. Got an array of shape {y.shape!r}."
             )
+        self._loss.check_target(torch.tensor(y))
         return (y.reshape(len(y), -1) - self.mean) / self.scale
 
     def loss(self) -> Loss:
         """Return the loss the network is trained on."""
-        return SquaredError()
+        return self._loss
+
+    def rescale(self, spread: np.ndarray) -> np.ndarray:
+        """Return deviations in the units and the shape of predictions."""
+        return (spread * self._per_output(self.scale)).reshape(
+            len(spread), *self.predicted_shape
+        )
 
     def decode(self, output: np.ndarray) -> np.ndarray:
-        """Return predictions in the units and the shape of the training targets."""
-        values = output.astype(np.float64) * self.scale + self.mean
-        return values.reshape(len(output), *self.shape)
+        """Return predictions in the units of the training targets."""
+        values = self._loss.link(torch.from_numpy(output).double()).numpy()
+        values = values * self._per_output(self.scale) + self._per_output(self.mean)
+        return values.reshape(len(output), *self.predicted_shape)
+
+    def _per_output(self, by_target: np.ndarray) -> np.ndarray:
+        return np.repeat(by_target, self._loss.outputs_per_target)

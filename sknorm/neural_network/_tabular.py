@@ -1,0 +1,155 @@
+"""Networks for tables as they come: what the two estimators share."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral
+from typing import ClassVar
+
+import numpy as np
+import torch
+from sklearn.utils import check_consistent_length
+
+from sknorm._device import local_rng
+from sknorm._validation import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    check_target,
+    validate_data,
+)
+from sknorm.neural_network._base import BaseNormMLP
+from sknorm.nn.embeddings import Embedding, resolve_embedding
+from sknorm.nn.tabular import TabularNetwork
+from sknorm.preprocessing import TableStandardizer
+from sknorm.preprocessing._table_columns import as_frame
+
+__all__ = ["BaseTabularNet", "spread"]
+
+# Rows that embeddings find their bins in, at most.
+_SAMPLE = 50_000
+# Steps that max_epochs="auto" aims at, and the passes that it takes at least and at
+# most.
+_STEPS, _FEWEST, _MOST = 4_000, 20, 200
+
+
+class BaseTabularNet(BaseNormMLP):
+    """Columns of any kind in front of the engine that all networks share."""
+
+    _parameter_constraints: ClassVar[dict] = {
+        **BaseNormMLP._parameter_constraints,
+        "architecture": [StrOptions({"mlp", "resnet"})],
+        "parametric_activation": ["boolean"],
+        "embedding": [str, Embedding, callable, None],
+        "n_members": [Interval(Integral, 1, None, closed="left")],
+        "members": [StrOptions({"batch_ensemble", "mini", "independent"})],
+        "numeric": [str, HasMethods(["fit", "transform"]), dict],
+        "categorical_features": [StrOptions({"auto"}), "array-like"],
+        "max_epochs": [
+            StrOptions({"auto"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
+    }
+
+    def _check_names(self):
+        super()._check_names()
+        resolve_embedding(self.embedding, owner=type(self).__name__)
+
+    def _check_data(self, X, y=None, *, reset, dtype):
+        """Validate what can be seen before columns are told apart."""
+        frame = as_frame(X, type(self).__name__)
+        if frame is None:
+            X = validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False)
+        else:
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            if not frame.shape[0]:
+                raise ValueError(
+                    f"Found array with 0 sample(s) (shape={frame.shape}) while a "
+                    f"minimum of 1 is required by {type(self).__name__}."
+                )
+        if y is None and not reset:
+            return X
+        y = check_target(self, y)
+        check_consistent_length(X, y)
+        return X, y
+
+    def _learn_columns(self, train, *, go_on):
+        """Fit what makes numbers of the columns, on the rows that are trained on."""
+        if go_on:
+            return
+        self.table_ = TableStandardizer(
+            numeric=self.numeric,
+            categories="ordinal",
+            categorical_features=self.categorical_features,
+            dtype=self.dtype,
+        ).set_output(transform="default")
+        self.table_.fit(train.X, sample_weight=train.weight)
+
+    def _numbers(self, X):
+        return self.table_.transform(X)
+
+    def _make_module(self, rows, rng):
+        n_rows = len(rows)
+        chosen = slice(None)
+        if n_rows > _SAMPLE:
+            # At random: tables come sorted by class or by date.
+            chosen = torch.from_numpy(rng.choice(n_rows, _SAMPLE, replace=False))
+        seed = int(rng.integers(np.iinfo(np.int64).max))
+        with local_rng(seed, torch.device("cpu")):
+            return TabularNetwork(
+                self.table_.n_numeric_out_,
+                self.table_.cardinalities_,
+                self._targets.n_outputs,
+                architecture=self.architecture,
+                hidden_layer_sizes=self.hidden_layer_sizes,
+                activation=self.activation,
+                parametric_activation=self.parametric_activation,
+                norm=self.norm,
+                norm_position=self.norm_position,
+                init=self.init,
+                bias_init=self.bias_init,
+                dropout=self.dropout,
+                embedding=self.embedding,
+                n_members=self.n_members,
+                members=self.members,
+                generator=torch.Generator().manual_seed(seed),
+                sample=rows.X[chosen],
+                target=rows.y[chosen],
+                dtype=getattr(torch, self.dtype),
+            )
+
+    def _resolve_max_epochs(self, n_rows, batch_size):
+        if self.max_epochs != "auto":
+            return self.max_epochs
+        passes = math.ceil(_STEPS * batch_size / n_rows)
+        return min(max(passes, _FEWEST), _MOST)
+
+    def _require_members(self, method):
+        if self.net_.module_.n_members == 1:
+            raise ValueError(
+                f"{method}(X, return_std=True) needs members that differ, and "
+                f"n_members={self.n_members!r}. Fit with n_members=2 or more."
+            )
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        return tags
+
+
+def spread(members):
+    """Return the standard deviation over members, of shape (n_rows, n_outputs).
+
+    Parameters
+    ----------
+    members : Tensor of shape (n_rows, n_members, n_outputs)
+        What each of them predicts.
+
+    Returns
+    -------
+    ndarray
+        float64, without Bessel's correction: it is that of these members.
+    """
+    return members.double().std(dim=1, correction=0).cpu().numpy()

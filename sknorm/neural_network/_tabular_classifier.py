@@ -1,0 +1,331 @@
+"""The classifier for tables as they come."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+
+from sknorm._validation import StrOptions, check_is_fitted
+from sknorm.neural_network._classifier import BaseNetClassifier
+from sknorm.neural_network._net import forward_rows
+from sknorm.neural_network._tabular import BaseTabularNet, spread
+
+__all__ = ["TabularNetClassifier"]
+
+# What is tried, from 1 % to a hundred times.
+_LOG_TEMPERATURES = -4.6, 4.6
+
+
+class TabularNetClassifier(BaseTabularNet, BaseNetClassifier):
+    """Classifier for tables of numbers, categories, booleans and dates as they come.
+
+    Many networks in one, on embedded numbers and categories. Binary, multiclass and
+    multilabel-indicator targets; labels of any dtype.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : array-like of int or int, default=(256, 256)
+        Width of each hidden block.
+    architecture : {"mlp", "resnet"}, default="mlp"
+        Blocks one after the other, or blocks that add to their input.
+    activation : str, nn.Module, class or callable, default="relu"
+        A name in :data:`sknorm.nn.activations.ACTIVATIONS`, a module class, a module
+        or an elementwise tensor function.
+    parametric_activation : bool, default=False
+        Whether each unit learns how much of the activation it takes.
+    norm : str, class, callable or None, default="none"
+        A name in :data:`sknorm.nn.norms.NORMS`, or anything that makes a module from
+        the number of features.
+    norm_position : {"before", "after"}, default="before"
+        Whether the norm layer stands before or after the activation.
+    init : str, Initializer or callable, default="auto"
+        A name in :data:`sknorm.nn.initializers.INITIALIZERS`, one of its classes with
+        parameters, or a function that fills a tensor in place.
+    bias_init : str, Initializer or callable, default="auto"
+        How biases start; ``"auto"`` leaves it to ``init``.
+    dropout : float, default=0.1
+        Share of hidden activations set to zero in training, in [0, 1).
+    embedding : str, Embedding, class, callable or None, default="ple"
+        How numbers are embedded: a name in :data:`sknorm.nn.embeddings.EMBEDDINGS`, an
+        embedding with parameters, such as ``PiecewiseLinear(n_bins=24)``, or what makes
+        a module from the number of columns.
+    n_members : int, default=16
+        Number of networks in one, whose predictions are averaged.
+    members : {"batch_ensemble", "mini", "independent"}, default="batch_ensemble"
+        What members share: all weights but for scales of inputs and outputs of each
+        layer and the last one; all but for one scale of each input and the last layer;
+        or nothing.
+    numeric : str, transformer or dict, default="quantile"
+        What numbers are standardized with, see
+        :class:`sknorm.preprocessing.TableStandardizer`.
+    categorical_features : "auto" or array-like, default="auto"
+        Names, positions or a mask of columns that are categories, whatever they hold.
+        Columns of strings and of categorical dtypes are, named or not.
+    optimizer : str or class, default="adamw"
+        A torch optimizer: the name of its class in lower case, the class, or a
+        ``functools.partial`` of it.
+    optimizer_params : dict, default=None
+        Further arguments of the optimizer.
+    lr : float, default=5e-3
+        Learning rate.
+    lr_schedule : str, callable or class, default="cosine"
+        How the learning rate moves, as for :class:`NormMLPClassifier`.
+    weight_decay : float or "auto", default=3e-4
+        Weight decay of the weight matrices, in the sense of the optimizer. ``"auto"``
+        is ``0.006 / lr`` with AdamW and 0 with others.
+    clip_grad_norm : float, default=1.0
+        Largest norm of the gradient over all parameters. None doesn't clip.
+    averaging : {"none", "ema", "swa"} or callable, default="none"
+        Whether the network predicts with an average of its weights over the steps.
+    max_epochs : int or "auto", default="auto"
+        Passes over the data. ``"auto"`` takes what makes 4000 steps, at least 20 and at
+        most 200.
+    batch_size : int or "auto", default="auto"
+        Rows in a step. ``"auto"`` takes 32 with fewer than 256 rows, and else about
+        one in 32 of them as a power of two, at least 64 and at most 256.
+    early_stopping : bool, default=False
+        Whether to stop when the loss on validation rows no longer falls, and go back
+        to the weights that were best there.
+    validation_fraction : float, default=0.1
+        Share of the rows that ``early_stopping`` sets aside. Not used if ``fit`` is
+        given ``X_val``.
+    n_iter_no_change : int, default=16
+        Epochs without improvement after which ``early_stopping`` stops.
+    tol : float, default=0.0
+        How much the validation loss has to fall to count as improvement.
+    warm_start : bool, default=False
+        Whether ``fit`` goes on from the weights of the last ``fit``.
+    callbacks : list of skorch callbacks, default=None
+        Told of every epoch and batch.
+    verbose : int, default=0
+        1 draws a progress bar, 2 prints a line for each epoch.
+    random_state : int, RandomState instance or None, default=None
+        Seeds initial weights, order of rows, dropout and the validation split.
+    device : str or torch.device, default="auto"
+        Where to train: ``"auto"`` takes cuda, then mps, then cpu.
+    dtype : {"float32", "float64"}, default="float32"
+        Precision of the network.
+    label_smoothing : float, default=0.0
+        How much of the target probability is spread evenly over all classes, in [0, 1).
+    class_weight : dict or "balanced", default=None
+        Weight of each class in the loss; ``"balanced"`` makes classes count alike.
+    calibration : {"none", "temperature"}, default="none"
+        Whether logits are divided by the number that makes probabilities fit the
+        validation rows best. Needs ``early_stopping`` or ``X_val``.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted; for multilabel targets the column numbers.
+    temperature_ : float
+        What logits are divided by, 1 without calibration.
+    table_ : TableStandardizer
+        What makes numbers of the columns, fitted on the rows that were trained on.
+    net_ : skorch.NeuralNet
+        The skorch net, with ``module_``, ``optimizer_`` and ``save_params``.
+    history_ : skorch.history.History
+        What skorch records of each epoch.
+    loss_curve_ : list of float
+        Training loss of each epoch.
+    validation_loss_curve_ : list of float or None
+        Loss on the validation rows after each epoch; None without any.
+    n_iter_ : int
+        Number of epochs run by the last call of ``fit`` or ``partial_fit``.
+    n_outputs_ : int
+        Number of units in the last layer.
+    device_ : str
+        Where the network was trained.
+    n_features_in_ : int
+        Number of columns of X.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the columns, if X has string names for all.
+
+    See Also
+    --------
+    TabularNetRegressor : The same network for real targets.
+    NormMLPClassifier : For tables of numbers, without members and embeddings.
+
+    Notes
+    -----
+    Columns may be numbers, categories, booleans and dates, with values missing in any
+    of them; a :class:`sknorm.preprocessing.TableStandardizer` makes numbers of them,
+    which learns from the rows that are trained on and from no others. Categories are
+    one-hot encoded, or if there are many get a learned vector each.
+
+    Members see the same rows and are trained by the mean of their losses.
+
+    References
+    ----------
+    Y. Gorishniy, A. Kotelnikov and A. Babenko, "TabM: Advancing Tabular Deep Learning
+    with Parameter-Efficient Ensembling", ICLR 2025.
+
+    Y. Gorishniy, I. Rubachev and A. Babenko, "On Embeddings for Numerical Features in
+    Tabular Deep Learning", NeurIPS 2022.
+
+    C. Guo, G. Pleiss, Y. Sun and K. Q. Weinberger, "On Calibration of Modern Neural
+    Networks", ICML 2017.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sknorm.neural_network import TabularNetClassifier
+    >>> X = pd.DataFrame(
+    ...     {"size": [1.0, 2.0, None, 4.0] * 10, "color": ["red", "blue"] * 20}
+    ... )
+    >>> y = ["small", "large"] * 20
+    >>> model = TabularNetClassifier(32, n_members=4, max_epochs=20, random_state=0)
+    >>> model.fit(X, y).predict(X[:4])
+    array(['small', 'large', 'small', 'large'], dtype='<U5')
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        **BaseNetClassifier._parameter_constraints,
+        **BaseTabularNet._parameter_constraints,
+        "calibration": [StrOptions({"none", "temperature"})],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(256, 256),
+        *,
+        architecture="mlp",
+        activation="relu",
+        parametric_activation=False,
+        norm="none",
+        norm_position="before",
+        init="auto",
+        bias_init="auto",
+        dropout=0.1,
+        embedding="ple",
+        n_members=16,
+        members="batch_ensemble",
+        numeric="quantile",
+        categorical_features="auto",
+        optimizer="adamw",
+        optimizer_params=None,
+        lr=5e-3,
+        lr_schedule="cosine",
+        weight_decay=3e-4,
+        clip_grad_norm=1.0,
+        averaging="none",
+        max_epochs="auto",
+        batch_size="auto",
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=16,
+        tol=0.0,
+        warm_start=False,
+        callbacks=None,
+        verbose=0,
+        random_state=None,
+        device="auto",
+        dtype="float32",
+        label_smoothing=0.0,
+        class_weight=None,
+        calibration="none",
+    ):
+        super().__init__(
+            hidden_layer_sizes=hidden_layer_sizes,
+            activation=activation,
+            norm=norm,
+            norm_position=norm_position,
+            init=init,
+            bias_init=bias_init,
+            dropout=dropout,
+            optimizer=optimizer,
+            optimizer_params=optimizer_params,
+            lr=lr,
+            lr_schedule=lr_schedule,
+            weight_decay=weight_decay,
+            clip_grad_norm=clip_grad_norm,
+            averaging=averaging,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            tol=tol,
+            warm_start=warm_start,
+            callbacks=callbacks,
+            verbose=verbose,
+            random_state=random_state,
+            device=device,
+            dtype=dtype,
+        )
+        self.architecture = architecture
+        self.parametric_activation = parametric_activation
+        self.embedding = embedding
+        self.n_members = n_members
+        self.members = members
+        self.numeric = numeric
+        self.categorical_features = categorical_features
+        self.label_smoothing = label_smoothing
+        self.class_weight = class_weight
+        self.calibration = calibration
+
+    def predict_proba(self, X, *, return_std=False):
+        """Return the probability of each class, or of each label by itself.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            Rows.
+        return_std : bool, default=False
+            Whether to return how far the members are apart too.
+
+        Returns
+        -------
+        proba : ndarray of shape (n_samples, n_classes) or (n_samples, n_labels)
+            Probabilities in the order of ``classes_``, the mean over members.
+        std : ndarray of the same shape
+            Standard deviation of the members' probabilities, before calibration. Only
+            if ``return_std``.
+
+        Raises
+        ------
+        ValueError
+            If ``return_std`` is asked of a network of one member.
+        """
+        check_is_fitted(self)
+        if not return_std:
+            return super().predict_proba(X)
+        self._require_members("predict_proba")
+        loss = self.net_.criterion_
+        proba, std = [], []
+        for members in forward_rows(self.net_.module_, self._inputs(X)):
+            output = self._calibrated(loss.combine(members).cpu().numpy())
+            proba.append(self._targets.probabilities(output))
+            std.append(spread(loss.link(members)))
+        return np.concatenate(proba), np.concatenate(std)
+
+    def _output(self, X):
+        return self._calibrated(super()._output(X))
+
+    def _calibrated(self, output):
+        return output if self.temperature_ == 1.0 else output / self.temperature_
+
+    def _require_validation(self, valid):
+        if self.calibration != "none" and valid is None:
+            raise ValueError(
+                f"calibration={self.calibration!r} fits probabilities to validation "
+                "rows. Set early_stopping=True or pass X_val and y_val; partial_fit "
+                "has none."
+            )
+
+    def _after_training(self, valid):
+        """Find the temperature that makes validation rows likeliest."""
+        self.temperature_ = 1.0
+        if self.calibration == "none":
+            return
+        output, weight = self._combined(valid.X).double(), valid.weight
+        loss = self._targets.loss(label_smoothing=0.0)
+
+        def mean_loss(log_temperature):
+            scaled = output / float(np.exp(log_temperature))
+            return float(loss(scaled, valid.y, weight))
+
+        # Beyond, one side of which is always infinitely unlikely, nothing is gained.
+        best = minimize_scalar(mean_loss, bounds=_LOG_TEMPERATURES, method="bounded")
+        self.temperature_ = float(np.exp(best.x))

@@ -1,0 +1,241 @@
+"""What the networks for tables share: columns of any kind, members, budgets."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.pipeline import make_pipeline
+
+from sknorm.neural_network import TabularNetClassifier, TabularNetRegressor
+from sknorm.neural_network._tabular import spread
+from sknorm.nn.embeddings import PiecewiseLinear
+
+SMALL = {
+    "hidden_layer_sizes": (16,),
+    "n_members": 3,
+    "max_epochs": 4,
+    "batch_size": 32,
+    "random_state": 0,
+    "device": "cpu",
+}
+
+
+@pytest.fixture
+def frame(rng):
+    """Return 120 rows of all that a table may hold, and classes that depend on it."""
+    n = 120
+    size = rng.normal(size=n)
+    color = rng.choice(["red", "green", "blue"], n)
+    X = pd.DataFrame(
+        {
+            "size": np.where(rng.random(n) < 0.1, np.nan, size),
+            "color": pd.Series(color).where(rng.random(n) > 0.1, None),
+            "open": rng.random(n) < 0.5,
+            "day": pd.Timestamp("2020-01-01")
+            + pd.to_timedelta(rng.integers(0, 900, n), unit="D"),
+            "code": rng.integers(0, 40, n).astype(str),
+        }
+    )
+    y = np.where((size > 0) ^ (color == "red"), "yes", "no")
+    return X, y
+
+
+def test_a_frame_of_everything_is_learned(frame):
+    X, y = frame
+    model = TabularNetClassifier(32, n_members=4, max_epochs=40, random_state=0)
+    assert model.fit(X, y).score(X, y) > 0.95
+    assert model.feature_names_in_.tolist() == X.columns.tolist()
+    assert model.table_.kinds_["color"] == "category"
+
+
+def test_pandas_and_polars_give_the_same(frame):
+    X, y = frame
+    a, b = (
+        TabularNetClassifier(**SMALL).fit(rows, y).predict_proba(rows)
+        for rows in (X, pl.from_pandas(X))
+    )
+    np.testing.assert_array_equal(a, b)
+
+
+def test_what_was_not_seen_is_predicted_too(frame):
+    X, y = frame
+    model = TabularNetClassifier(**SMALL).fit(X, y)
+    strange = X[:3].assign(color="violet", code="99", size=np.nan)
+    assert np.isfinite(model.predict_proba(strange)).all()
+
+
+def test_columns_are_learned_from_the_rows_that_are_trained_on(frame):
+    X, y = frame
+    far = X.assign(size=1e6)
+    model = TabularNetClassifier(**SMALL).fit(X, y, X_val=far, y_val=y)
+    alone = TabularNetClassifier(**SMALL).fit(X, y)
+    np.testing.assert_array_equal(model.table_.transform(X), alone.table_.transform(X))
+    held_out = TabularNetClassifier(early_stopping=True, **SMALL).fit(X, y)
+    assert not np.array_equal(held_out.table_.transform(X), alone.table_.transform(X))
+
+
+def test_rows_of_weight_zero_are_not_there(frame):
+    X, y = frame
+    weight = np.ones(len(X))
+    weight[:20] = 0.0
+    spoilt = X.copy()
+    spoilt.loc[:19, "size"] = 1e9
+    a = TabularNetClassifier(**SMALL).fit(spoilt, y, sample_weight=weight)
+    b = TabularNetClassifier(**SMALL).fit(X[20:], y[20:])
+    np.testing.assert_array_equal(a.predict_proba(X), b.predict_proba(X))
+
+
+@pytest.mark.parametrize("members", ["batch_ensemble", "mini", "independent"])
+@pytest.mark.parametrize("architecture", ["mlp", "resnet"])
+@pytest.mark.parametrize("embedding", ["none", "ple", "pbld"])
+def test_every_kind_of_network(frame, members, architecture, embedding):
+    X, y = frame
+    options = {"members": members, "architecture": architecture, "norm": "layer"}
+    model = TabularNetClassifier(embedding=embedding, **options, **SMALL).fit(X, y)
+    assert model.net_.module_(
+        torch.zeros(5, len(model.table_.get_feature_names_out()))
+    ).shape == (5, 3, 2)
+    assert np.isfinite(model.predict_proba(X)).all()
+
+
+def test_a_prediction_does_not_depend_on_its_neighbours(frame):
+    X, y = frame
+    model = TabularNetClassifier(**SMALL).fit(X, y)
+    alone = np.concatenate([model.predict_proba(X[i : i + 1]) for i in range(40)])
+    np.testing.assert_array_equal(model.predict_proba(X)[:40], alone)
+
+
+def test_fits_repeat_and_leave_the_global_generator_alone(frame):
+    X, y = frame
+    before = torch.get_rng_state()
+    a, b = (TabularNetClassifier(**SMALL).fit(X, y).predict_proba(X) for _ in "ab")
+    np.testing.assert_array_equal(a, b)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_pickle_and_clone(frame):
+    X, y = frame
+    model = TabularNetClassifier(embedding=PiecewiseLinear(n_bins=8), **SMALL).fit(X, y)
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+    assert clone(model).embedding == model.embedding
+
+
+def test_arrays_of_numbers_need_no_names(rng):
+    X = rng.normal(size=(80, 3))
+    X[::7, 1] = np.nan
+    model = TabularNetRegressor(**SMALL).fit(X, X[:, 0])
+    assert model.n_features_in_ == 3
+    assert not hasattr(model, "feature_names_in_")
+    by_index = TabularNetRegressor(categorical_features=[2], **SMALL)
+    by_index.fit(np.round(X), X[:, 0])
+    assert by_index.table_.kinds_[2] == "category"
+
+
+def test_in_a_pipeline_with_a_frame(frame):
+    X, y = frame
+    pipeline = make_pipeline("passthrough", TabularNetClassifier(**SMALL))
+    assert pipeline.fit(X, y).predict(X).shape == y.shape
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "batch_size", "expected"),
+    [(64, 32, 200), (8_000, 64, 32), (1_000_000, 256, 20)],
+)
+def test_passes_that_make_so_many_steps(n_rows, batch_size, expected):
+    model = TabularNetClassifier()
+    assert model._resolve_max_epochs(n_rows, batch_size) == expected
+    assert model.set_params(max_epochs=7)._resolve_max_epochs(n_rows, 32) == 7
+
+
+def test_spread_by_hand():
+    members = torch.tensor([[[1.0, 0.0], [3.0, 0.0]]])
+    assert spread(members).tolist() == [[1.0, 0.0]]
+
+
+def test_partial_fit_goes_on(frame):
+    X, y = frame
+    model = TabularNetClassifier(**SMALL)
+    for _ in range(60):
+        model.partial_fit(X[:60], y[:60], classes=["no", "yes"])
+    table = model.table_
+    assert model.score(X[:60], y[:60]) > 0.9
+    model.partial_fit(X[60:], y[60:])
+    assert model.table_ is table, "later rows moved the columns"
+
+
+class TestBadInput:
+    def test_the_last_fit_is_kept(self, frame):
+        X, y = frame
+        model = TabularNetClassifier(**SMALL).fit(X, y)
+        before = model.predict_proba(X)
+        with pytest.raises(ValueError, match=r"infinity.*'size'"):
+            model.fit(X.assign(size=np.inf), y)
+        np.testing.assert_array_equal(model.predict_proba(X), before)
+
+    def test_a_category_that_becomes_a_number(self, frame):
+        X, y = frame
+        model = TabularNetClassifier(**SMALL).fit(X, y)
+        with pytest.raises(ValueError, match="'color'"):
+            model.predict(X.assign(color=1.5))
+
+    def test_a_query_and_twins(self, frame):
+        X, y = frame
+        with pytest.raises(TypeError, match=r"X\.collect\(\)"):
+            TabularNetClassifier(**SMALL).fit(pl.from_pandas(X).lazy(), y)
+        twins = pd.concat([X, X[["size"]]], axis=1)
+        with pytest.raises(ValueError, match="more than one column of the name 'size'"):
+            TabularNetClassifier(**SMALL).fit(twins, y)
+
+    def test_columns_without_values_and_constant_ones(self, frame):
+        X, y = frame
+        odd = X.assign(empty=np.nan, same=3.0, only="x")
+        with pytest.warns(UserWarning, match="'empty'"):
+            model = TabularNetClassifier(**SMALL).fit(odd, y)
+        assert np.isfinite(model.predict_proba(odd)).all()
+
+    def test_ten_thousand_categories(self, rng):
+        X = pd.DataFrame({"id": np.arange(10_000).astype(str)})
+        model = TabularNetRegressor(**{**SMALL, "max_epochs": 1, "batch_size": 512})
+        assert model.fit(X, rng.normal(size=10_000)).table_.cardinalities_ == [10_001]
+
+    def test_other_columns_at_predict(self, frame):
+        X, y = frame
+        model = TabularNetClassifier(**SMALL).fit(X, y)
+        with pytest.raises(ValueError, match="feature names"):
+            model.predict(X.drop(columns="day"))
+
+    def test_rows_and_targets_of_other_lengths(self, frame):
+        X, y = frame
+        with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+            TabularNetClassifier(**SMALL).fit(X, y[:-1])
+        with pytest.raises(ValueError, match="requires y to be passed"):
+            TabularNetClassifier(**SMALL).fit(X, None)
+        with pytest.raises(ValueError, match="0 sample"):
+            TabularNetClassifier(**SMALL).fit(X[:0], y[:0])
+
+    def test_unknown_names(self, frame):
+        X, y = frame
+        with pytest.raises(ValueError, match="Did you mean 'ple'"):
+            TabularNetClassifier(embedding="ples").fit(X, y)
+        with pytest.raises(ValueError, match="'members' parameter"):
+            TabularNetClassifier(members="many").fit(X, y)
+
+    def test_a_validation_part_with_an_unseen_class(self, frame):
+        X, y = frame
+        with pytest.raises(ValueError, match=r"the classes \['maybe'\]"):
+            TabularNetClassifier(**SMALL).fit(
+                X, y, X_val=X[:2], y_val=np.array(["yes", "maybe"])
+            )
+
+
+def test_nothing_warns_on_a_clean_table(frame):
+    X, y = frame
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        TabularNetClassifier(**SMALL).fit(X, y).predict(X)
