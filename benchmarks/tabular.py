@@ -13,6 +13,7 @@ import json
 import time
 import warnings
 from functools import partial
+from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
@@ -221,6 +222,9 @@ def main():
     names = args.sets or [*split, *FOLDED]
     if unknown := set(names) - set(sets):
         parser.error(f"--sets must be among {sorted(sets)}. Got {sorted(unknown)}.")
+    if find_spec("pytabkit") is None:
+        args.peers = [peer for peer in args.peers if "-" not in peer]
+        print("pytabkit isn't installed: its models are left out.")
     warnings.simplefilter("ignore")
     seeds = range(args.first_seed, args.first_seed + args.seeds)
     print(heading(["sknorm", "scikit-learn", "torch"], torch.get_num_threads()))

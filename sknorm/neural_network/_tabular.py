@@ -28,9 +28,10 @@ __all__ = ["BaseTabularNet", "spread"]
 
 # Rows that embeddings find their bins in, at most.
 _SAMPLE = 50_000
-# Steps that max_epochs="auto" aims at, and the passes that it takes at least and at
-# most.
-_STEPS, _FEWEST, _MOST = 4_000, 20, 200
+# Steps that max_epochs="auto" aims at from so many rows on, and the passes that it
+# takes at least and at most. Fewer rows are learned by heart in as many steps: these
+# grow with the root of their number.
+_STEPS, _ROWS, _FEWEST, _MOST = 4_000, 13_000, 10, 100
 
 
 class BaseTabularNet(BaseNormMLP):
@@ -121,7 +122,8 @@ class BaseTabularNet(BaseNormMLP):
     def _resolve_max_epochs(self, n_rows, batch_size):
         if self.max_epochs != "auto":
             return self.max_epochs
-        passes = math.ceil(_STEPS * batch_size / n_rows)
+        steps = _STEPS * min(1.0, math.sqrt(n_rows / _ROWS))
+        passes = math.ceil(steps * batch_size / n_rows)
         return min(max(passes, _FEWEST), _MOST)
 
     def _require_members(self, method):

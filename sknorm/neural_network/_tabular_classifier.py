@@ -80,8 +80,8 @@ class TabularNetClassifier(BaseTabularNet, BaseNetClassifier):
     averaging : {"none", "ema", "swa"} or callable, default="none"
         Whether the network predicts with an average of its weights over the steps.
     max_epochs : int or "auto", default="auto"
-        Passes over the data. ``"auto"`` takes what makes 4000 steps, at least 20 and at
-        most 200.
+        Passes over the data. ``"auto"`` takes what makes 4000 steps, with fewer than
+        13 000 rows less by the root of their number; at least 10 and at most 100.
     batch_size : int or "auto", default="auto"
         Rows in a step. ``"auto"`` takes 32 with fewer than 256 rows, and else about
         one in 32 of them as a power of two, at least 64 and at most 256.
@@ -107,7 +107,7 @@ class TabularNetClassifier(BaseTabularNet, BaseNetClassifier):
         Where to train: ``"auto"`` takes cuda, then mps, then cpu.
     dtype : {"float32", "float64"}, default="float32"
         Precision of the network.
-    label_smoothing : float, default=0.0
+    label_smoothing : float, default=0.1
         How much of the target probability is spread evenly over all classes, in [0, 1).
     class_weight : dict or "balanced", default=None
         Weight of each class in the loss; ``"balanced"`` makes classes count alike.
@@ -222,7 +222,7 @@ class TabularNetClassifier(BaseTabularNet, BaseNetClassifier):
         random_state=None,
         device="auto",
         dtype="float32",
-        label_smoothing=0.0,
+        label_smoothing=0.1,
         class_weight=None,
         calibration="none",
     ):

@@ -79,8 +79,8 @@ class TabularNetRegressor(BaseTabularNet, BaseNetRegressor):
     averaging : {"none", "ema", "swa"} or callable, default="none"
         Whether the network predicts with an average of its weights over the steps.
     max_epochs : int or "auto", default="auto"
-        Passes over the data. ``"auto"`` takes what makes 4000 steps, at least 20 and at
-        most 200.
+        Passes over the data. ``"auto"`` takes what makes 4000 steps, with fewer than
+        13 000 rows less by the root of their number; at least 10 and at most 100.
     batch_size : int or "auto", default="auto"
         Rows in a step. ``"auto"`` takes 32 with fewer than 256 rows, and else about
         one in 32 of them as a power of two, at least 64 and at most 256.

@@ -145,7 +145,7 @@ def test_in_a_pipeline_with_a_frame(frame):
 
 @pytest.mark.parametrize(
     ("n_rows", "batch_size", "expected"),
-    [(64, 32, 200), (8_000, 64, 32), (1_000_000, 256, 20)],
+    [(64, 32, 100), (3_250, 128, 79), (52_000, 256, 20), (1_000_000, 256, 10)],
 )
 def test_passes_that_make_so_many_steps(n_rows, batch_size, expected):
     model = TabularNetClassifier()
