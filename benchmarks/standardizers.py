@@ -180,7 +180,7 @@ def small(names):
         for name in names:
             family = FAMILIES[name]
             target = None if family.wanted is None else wanted
-            compare(name, family, X, None, None, target, calls=calls, rounds=9)
+            compare(name, family, X, target, target, target, calls=calls, rounds=9)
     loaded = "numba" in sys.modules
     print(f"compiled code was {'' if loaded else 'not '}loaded")
 
