@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
@@ -37,12 +36,17 @@ _Refuse = Callable[[np.ndarray], None]
 _WORTH_COMPILING = 500_000
 # Numbers below which a table isn't cut: tiles have a price of their own.
 _UNCUT = 262_144
+# From so many numbers on, while they stay in cache, steps are a tenth faster if vectors
+# don't lie across two cache lines, of so many bytes: NumPy's arrays begin anywhere.
+_WORTH_ALIGNING, _ALIGNMENT = 10_000, 64
 # Numbers that a thread takes at once, at least, and how often it takes some. Few large
 # parts are fastest: fresh memory comes in pages of a million bytes.
 _PART, _TURNS = 1_000_000, 4
 # Numbers in a row that are enough for NumPy not to lose time between rows, and for
-# compiled code.
-_LINE, _COMPILED_LINE = 5_000, 512
+# compiled code. NumPy copies lines shorter than half its buffer, which is 8192 numbers:
+# with a smaller one lines may be so short that a center stays in the first cache.
+_LINE, _COMPILED_LINE = 1_000, 512
+_BUFFER = 512
 # From this many bounds on a double can't tell the smooth clip from the bound itself.
 # Beyond the root of the largest double its square would overflow.
 _FAR = 1e9
@@ -89,7 +93,9 @@ def scale_columns(
     if is_foreign(X):
         kernel = array_kernels("apply").scale_columns
         return kernel(X, center, scale, out, clip, on_infinite)
-    return _apply(X, _Map(center, scale, clip, undo=False), out, on_infinite)
+    factor, divisor = _multiplied(scale)
+    how = _Map(center, factor, divisor, clip, undo=False)
+    return _apply(X, how, out, on_infinite)
 
 
 def unscale_columns(
@@ -115,7 +121,8 @@ def unscale_columns(
     if is_foreign(Z):
         kernel = array_kernels("apply").unscale_columns
         return kernel(Z, center, scale, out, clip, on_infinite)
-    return _apply(Z, _Map(center, scale, clip, undo=True), out, on_infinite)
+    how = _Map(center, scale, None, clip, undo=True)
+    return _apply(Z, how, out, on_infinite)
 
 
 def clip_values(z: np.ndarray, clip: Clip, out: np.ndarray) -> np.ndarray:
@@ -178,10 +185,14 @@ def unclip_values(z: np.ndarray, clip: Clip, out: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _Map:
-    """What is done to the numbers of each column."""
+    """What is done to the numbers of each column.
+
+    They are multiplied with a factor or divided by a divisor, or neither.
+    """
 
     center: tuple[np.ndarray, ...]
-    scale: np.ndarray | None
+    factor: np.ndarray | None
+    divisor: np.ndarray | None
     clip: Clip
     undo: bool
 
@@ -190,28 +201,20 @@ class _Map:
         """Whether a number is subtracted, one multiplied with, and that is all."""
         return self.clip is None and not self.undo and len(self.center) < 2
 
-    @functools.cached_property
-    def factor(self) -> np.ndarray | None:
-        """What numbers are multiplied with, unless no double is 1 over the scale."""
-        if self.scale is None or self.undo:
-            return self.scale
-        with _quiet():
-            factor = 1.0 / self.scale
-        poor = (factor < _SMALLEST) | (factor > _LARGEST)
-        return None if poor.any() else factor
-
     def steps(self, repeats: int = 1) -> list[_Step]:
         """Return it step by step, for lines of up to so many rows end to end."""
 
         def by_column(ufunc: np.ufunc, operand: np.ndarray) -> _Step:
             if repeats > 1:
-                operand = np.broadcast_to(operand, (repeats, len(operand))).ravel()
+                lines = np.empty((repeats, len(operand)))
+                lines[...] = operand
+                operand = lines.reshape(-1)
             return lambda z, columns, work: ufunc(z, operand[columns], out=work)
 
         clip = self.clip
         center = [np.asarray(part, dtype=np.float64) for part in self.center]
         if self.undo:
-            ends = [] if self.scale is None else [by_column(np.multiply, self.scale)]
+            ends = [] if self.factor is None else [by_column(np.multiply, self.factor)]
             # Small parts first, so that they are not lost against the large one.
             ends += [by_column(np.add, part) for part in reversed(center)]
             if clip is None or clip[0] == "hard":
@@ -220,8 +223,8 @@ class _Map:
         steps = [by_column(np.subtract, part) for part in center]
         if self.factor is not None:
             steps.append(by_column(np.multiply, self.factor))
-        elif self.scale is not None:
-            steps.append(by_column(np.divide, self.scale))
+        elif self.divisor is not None:
+            steps.append(by_column(np.divide, self.divisor))
         if clip is not None:
             steps.append(lambda z, columns, work: clip_values(z, clip, work))
         return steps
@@ -236,6 +239,19 @@ class _Map:
         return [np.asarray(part, dtype=np.float64) for part in parts]
 
 
+def _multiplied(
+    scale: np.ndarray | None,
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Return 1 over a scale and None, or None and the scale if no double is that."""
+    if scale is None:
+        return None, None
+    with _quiet():
+        factor = 1.0 / scale
+    if np.count_nonzero((factor < _SMALLEST) | (factor > _LARGEST)):
+        return None, scale
+    return factor, None
+
+
 def _quiet() -> np.errstate:
     """Return a context in which what is too large becomes infinite, silently."""
     return np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore")
@@ -246,15 +262,14 @@ def _apply(X: Any, how: _Map, out: Any, on_infinite: _Refuse | None) -> Any:
         return _apply_sparse(X, how, out, on_infinite)
     X = np.asarray(X)  # Slices of a np.memmap are slow to make.
     if out is None:
-        # Of the layout of X.
-        out = np.empty_like(X)
+        out = _empty_like(X)
     elif on_infinite is not None and np.may_share_memory(X, out):
         _report(X, on_infinite)
         on_infinite = None
     if not X.size:
         return out
     kernels = None
-    if _is_for_compiled(X, out) and (how.factor is not None or how.scale is None):
+    if how.divisor is None and _is_for_compiled(X, out):
         kernels = compiled_kernels("apply")
     if kernels is None:
         suspicious = _by_tiles(X, out, how, watch=on_infinite is not None)
@@ -263,6 +278,18 @@ def _apply(X: Any, how: _Map, out: Any, on_infinite: _Refuse | None) -> Any:
     if suspicious and on_infinite is not None:
         _report(X, on_infinite)
     return out
+
+
+def _empty_like(X: np.ndarray) -> np.ndarray:
+    """Return memory of the layout of a table, good to write to from cache."""
+    flags = X.flags
+    in_cache = _WORTH_ALIGNING <= X.size <= _UNCUT
+    if not (in_cache and (flags.c_contiguous or flags.f_contiguous)):
+        return np.empty_like(X)
+    spare = np.empty(X.size + _ALIGNMENT // X.itemsize, dtype=X.dtype)
+    skip = -spare.__array_interface__["data"][0] % _ALIGNMENT // X.itemsize
+    line = spare[skip : skip + X.size]
+    return line.reshape(X.shape, order="C" if flags.c_contiguous else "F")
 
 
 def _report(X: np.ndarray, on_infinite: _Refuse) -> None:
@@ -289,6 +316,18 @@ def _may_be_infinite(tile: np.ndarray) -> bool:
     To be called in a context in which sums may overflow.
     """
     return not np.isfinite(np.add.reduce(tile, axis=None))
+
+
+def _may_be_infinite_whole(table: np.ndarray) -> bool:
+    """Tell the same of a table that no other thread works at.
+
+    Its sum of squares takes half the time: BLAS has threads of its own, for which it
+    must not be called in threads.
+    """
+    if not table.flags.c_contiguous:
+        return _may_be_infinite(table)
+    line = table.reshape(-1)
+    return not np.isfinite(np.dot(line, line))
 
 
 def _parts(X: np.ndarray) -> list[slice]:
@@ -320,23 +359,26 @@ def _by_tiles(X: np.ndarray, out: np.ndarray, how: _Map, *, watch: bool) -> bool
 
 
 def _in_tiles(X: np.ndarray, out: np.ndarray, steps: list[_Step], watch: bool) -> bool:
-    def tile(source: np.ndarray, target: np.ndarray, columns: slice) -> bool:
-        suspicious = watch and _may_be_infinite(source)
-        _tile(source, target, columns, steps)
+    if X.size <= _UNCUT:
+        with _quiet():
+            # Of this context, as the treatment of overflow is.
+            np.setbufsize(_BUFFER)
+            suspicious = watch and _may_be_infinite_whole(X)
+            _tile(X, out, slice(0, X.shape[1]), steps)
         return suspicious
 
     def work(part: slice) -> bool:
         source, target = X[part], out[part]
-        if source.size <= _UNCUT:
-            return tile(source, target, slice(0, X.shape[1]))
         suspicious = False
         for columns in column_blocks(X.shape[1], _LINE):
             for rows in row_tiles(len(source), columns.stop - columns.start):
                 at = rows, columns
-                suspicious |= tile(source[at], target[at], columns)
+                suspicious |= watch and _may_be_infinite(source[at])
+                _tile(source[at], target[at], columns, steps)
         return suspicious
 
     with _quiet():
+        np.setbufsize(_BUFFER)
         return any(in_threads(work, _parts(X), X.size))
 
 

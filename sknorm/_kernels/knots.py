@@ -18,6 +18,7 @@ __all__ = [
     "Ranks",
     "is_constant",
     "kept_runs",
+    "knots_of_rows",
     "knots_of_sorted",
     "normal_scores",
     "ranks_of_scores",
@@ -92,6 +93,65 @@ def normal_scores(
     # From the nearer end: symmetric, and a tail keeps its digits.
     tail = ndtri(np.maximum(np.minimum(lower, upper) / span, smallest))
     return np.where(lower <= upper, tail, -tail)
+
+
+def knots_of_rows(
+    values: np.ndarray,
+    weights: np.ndarray | None,
+    n_quantiles: int,
+    offset: float,
+    compiled: ModuleType | None = None,
+) -> list[Knots]:
+    """Choose what to keep of sorted columns, each of them a row here.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_columns, n_values)
+        float32 or float64, ascending, with NaN at the end.
+    weights : ndarray of shape (n_columns, n_values) or None
+        Weights of the values.
+    n_quantiles, offset, compiled
+        As for :func:`knots_of_sorted`.
+
+    Returns
+    -------
+    list of Knots
+        Those of each column, and of each as if it were alone.
+    """
+    every = [None] * len(values) if weights is None else weights
+    alike = np.zeros(len(values), dtype=bool)
+    if weights is None and compiled is None:
+        alike = _are_alike(values, n_quantiles)
+    found: list[Knots] = []
+    if alike.any():
+        rows = values if alike.all() else values[alike]
+        found = _knots_of_alike(rows, n_quantiles, offset)
+    together = iter(found)
+    return [
+        next(together) if a else knots_of_sorted(v, w, n_quantiles, offset, compiled)
+        for v, w, a in zip(values, every, alike, strict=True)
+    ]
+
+
+def _are_alike(values: np.ndarray, n_quantiles: int) -> np.ndarray:
+    """Tell which columns have no ties, nor anything else of their own but values."""
+    ends = values[:, [0, -1]].astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        alike = np.isfinite(ends[:, 1] - ends[:, 0]) & ~is_constant(*ends.T)
+    if values.shape[1] <= n_quantiles:
+        alike[:] = False
+    alike[alike] = (values[alike, 1:] != values[alike, :-1]).all(axis=1)
+    return alike
+
+
+def _knots_of_alike(values: np.ndarray, n_quantiles: int, offset: float) -> list[Knots]:
+    """Choose what to keep of such columns, by the same ranks in all."""
+    ranks = Ranks(values.shape[1], None)
+    starts = _untied_starts(ranks.count, n_quantiles, offset)
+    knots = values[:, starts].astype(np.float64)
+    sums = _segment_sums(values, None, starts, knots)
+    shared = ranks.below(starts), ranks.below(starts + 1), ranks.mass(starts)
+    return [Knots(row, *shared, sums[:, j], ranks.count) for j, row in enumerate(knots)]
 
 
 def knots_of_sorted(
@@ -196,38 +256,40 @@ def _choose_knots(
     if n_changes < n_quantiles:
         starts = np.concatenate([[0], np.flatnonzero(changes) + 1])
         return starts, np.append(starts[1:], len(values)), True
+    if ranks.weight is None and n_changes == len(changes):
+        # No ties, nor rows that stand for some.
+        starts = _untied_starts(ranks.count, n_quantiles, offset)
+        return starts, starts + 1, False
     ends = values[[0, -1]]
     before = ranks.below(values.searchsorted(ends))
     through = ranks.below(values.searchsorted(ends, side="right"))
-    wanted = _even_ranks(*before, *through, ranks.total, n_quantiles, offset)
+    wanted = _even_ranks(before, through, ranks.total, n_quantiles, offset)
     at = ranks.at(wanted - 0.5)
     at[0], at[-1] = 0, len(values) - 1
-    if ranks.weight is None and n_changes == len(changes):
-        # No ties, nor rows that stand for some.
-        starts = _distinct(at)
-        return starts, starts + 1, False
     return *kept_runs(values, at), False
 
 
 @functools.lru_cache(maxsize=8)
+def _untied_starts(count: int, n_quantiles: int, offset: float) -> np.ndarray:
+    """Return the indices that are kept of so many values without ties."""
+    ends = np.array([0.0, count - 1.0])
+    wanted = _even_ranks(ends, ends + 1.0, float(count), n_quantiles, offset)
+    at = Ranks(count, None).at(wanted - 0.5)
+    at[0], at[-1] = 0, count - 1
+    return frozen(_distinct(at))
+
+
 def _even_ranks(
-    before_first: float,
-    before_last: float,
-    through_first: float,
-    through_last: float,
+    before: np.ndarray,
+    through: np.ndarray,
     total: float,
     n_quantiles: int,
     offset: float,
 ) -> np.ndarray:
-    """Return ranks whose scores are equally far apart, from the first run to the last.
-
-    Kept, since columns without ties have the same.
-    """
-    before = np.array([before_first, before_last])
-    through = np.array([through_first, through_last])
+    """Return ranks whose scores are equally far apart, from first to last run."""
     lowest, highest = normal_scores(before, through, total, offset)
     scores = np.linspace(lowest, highest, n_quantiles)
-    return frozen(ranks_of_scores(scores, total, offset))
+    return ranks_of_scores(scores, total, offset)
 
 
 def kept_runs(values: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -319,14 +381,23 @@ def segment_sums(
         weight = np.empty(0) if weight is None else weight
         compiled.segment_sums(values, weight, starts, knots, unit, sums)
         return sums
-    lengths = np.append(starts[1:], len(values)) - starts
-    width = np.ones(len(knots))
-    np.subtract(knots[1:], knots[:-1], out=width[:-1])
+    return _segment_sums(values * unit, weight, starts, knots)
+
+
+def _segment_sums(
+    values: np.ndarray,
+    weight: np.ndarray | None,
+    starts: np.ndarray,
+    knots: np.ndarray,
+) -> np.ndarray:
+    """Do so in NumPy, on the last axis: there may be several columns, each a row."""
+    lengths = np.append(starts[1:], values.shape[-1]) - starts
+    width = np.ones(knots.shape)
+    np.subtract(knots[..., 1:], knots[..., :-1], out=width[..., :-1])
     # Halving may make subnormal neighbours equal.
     width[width == 0.0] = 1.0
-    part = values * unit - np.repeat(knots, lengths)
-    part /= np.repeat(width, lengths)
+    part = values - np.repeat(knots, lengths, axis=-1)
+    part /= np.repeat(width, lengths, axis=-1)
     weighted = part if weight is None else weight * part
-    return np.stack(
-        [np.add.reduceat(weighted, starts), np.add.reduceat(weighted * part, starts)]
-    )
+    first = np.add.reduceat(weighted, starts, axis=-1)
+    return np.stack([first, np.add.reduceat(weighted * part, starts, axis=-1)])

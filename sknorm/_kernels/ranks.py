@@ -10,7 +10,7 @@ import numpy as np
 from sknorm._array_api import is_foreign, to_numpy
 from sknorm._kernels.array_api import array_kernels
 from sknorm._kernels.compiled import compiled_kernels
-from sknorm._kernels.knots import Knots, knots_of_sorted, normal_scores
+from sknorm._kernels.knots import Knots, knots_of_rows, knots_of_sorted, normal_scores
 from sknorm._kernels.sorting import column_groups, each_sorted, map_sorted
 from sknorm._kernels.threads import in_threads
 from sknorm._kernels.unsorted import Sample
@@ -111,11 +111,7 @@ def _learn_sorted(
     def learn_group(
         _: slice, values: np.ndarray, weights: np.ndarray | None
     ) -> ScoreTable:
-        every = [None] * len(values) if weights is None else weights
-        columns = [
-            knots_of_sorted(v, w, n_quantiles, offset, compiled)
-            for v, w in zip(values, every, strict=True)
-        ]
+        columns = knots_of_rows(values, weights, n_quantiles, offset, compiled)
         return _score_table(columns, offset)
 
     return map_sorted(X, learn_group, weight)
@@ -332,19 +328,19 @@ def _column_scores(columns: list[Knots], offset: float) -> np.ndarray:
     A value a part t of the way from knot k to the next has the score z_k + t d_k.
     """
     total = np.array([column.through[-1] for column in columns])
-    before = side_by_side([column.before for column in columns])
-    through = side_by_side([column.through for column in columns])
-    mass = side_by_side([column.mass for column in columns], padding=0.0)
     first, second = (
         side_by_side([column.sums[i] for column in columns], padding=0.0)
         for i in (0, 1)
     )
     # Columns without ties have the same, of the same number of values.
-    if (before == before[:, :1]).all() and (through == through[:, :1]).all():
-        scores = normal_scores(before[:, :1], through[:, :1], total[:1], offset)
+    alike = all(column.through is columns[0].through for column in columns)
+    of_all = columns[:1] if alike else columns
+    before = side_by_side([column.before for column in of_all])
+    through = side_by_side([column.through for column in of_all])
+    mass = side_by_side([column.mass for column in of_all], padding=0.0)
+    scores = normal_scores(before, through, total[: len(of_all)], offset)
+    if alike:
         scores = np.repeat(scores, len(columns), axis=1)
-    else:
-        scores = normal_scores(before, through, total, offset)
     rise = np.zeros_like(scores)
     np.subtract(scores[1:], scores[:-1], out=rise[:-1])
     scores -= _column_sums(mass * scores + first * rise, columns) / total

@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import copy_context
 from typing import TypeVar
 
@@ -70,12 +70,38 @@ def in_threads(
     workers = min(thread_count(), len(parts), size // _WORTH_A_THREAD)
     if workers < 2:
         return [work(part) for part in parts]
-    # With the caller's np.errstate, among others, which a new thread doesn't have.
-    context = copy_context()
+    todo = deque(enumerate(parts))
+    results: dict[int, _Result] = {}
+    failures: dict[int, BaseException] = {}
+
+    def take_turns() -> None:
+        while todo:
+            try:
+                index, part = todo.popleft()
+            except IndexError:
+                return  # Another one was faster.
+            try:
+                results[index] = work(part)
+            except BaseException as failure:
+                failures[index] = failure
+                todo.clear()
+
+    # With the caller's np.errstate, among others, which a new thread doesn't have. Not
+    # kept between calls: threads don't survive a fork. This one takes its turns, for
+    # new ones may at first find themselves on the core of each other.
+    helpers = [
+        threading.Thread(target=copy_context().run, args=(take_turns,))
+        for _ in range(workers - 1)
+    ]
     alone = _one_blas_thread() if matrix_products else nullcontext()
-    # Not kept between calls: threads don't survive a fork.
-    with alone, ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(lambda part: context.copy().run(work, part), parts))
+    with alone, ExitStack() as started:
+        for helper in helpers:
+            helper.start()
+            started.callback(helper.join)
+        take_turns()
+    if failures:
+        raise failures[min(failures)]
+    return [results[index] for index in range(len(parts))]
 
 
 @contextmanager

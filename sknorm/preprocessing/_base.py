@@ -147,7 +147,8 @@ class BaseStandardizer(
             yet. After ``set_output(transform="pandas")`` it is a DataFrame, of Dask for
             a Dask collection.
         """
-        check_is_fitted(self)
+        if not hasattr(self, "n_features_in_"):  # The check below takes longer.
+            check_is_fitted(self)
         if is_dask(X):
             check_home(self, X, "transform")
             return transform_rows(self, X, "_transform", lazy_container(self))

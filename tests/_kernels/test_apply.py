@@ -306,3 +306,20 @@ def test_large_tables_go_to_compiled_code(monkeypatch):
     scale_columns(np.ones((500_001, 1)), (), None)
     scale_columns(np.ones((2, 300_000), order="F"), (), None)
     assert asked == ["apply", "apply"]
+
+
+@pytest.mark.parametrize("n_rows", [3, 30_000])
+def test_settings_of_numpy_are_as_before(rng, n_rows):
+    before = np.geterr(), np.getbufsize()
+    scale_columns(rng.normal(size=(n_rows, 20)), (np.zeros(20),), np.ones(20))
+    assert (np.geterr(), np.getbufsize()) == before
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_results_that_stay_in_cache_begin_with_a_line_of_it(rng, dtype, order):
+    X = np.asarray(rng.normal(size=(3_000, 7)), dtype=dtype, order=order)
+    result = scale_columns(X, (), None)
+    assert result.ctypes.data % 64 == 0
+    assert (result.dtype, result.strides) == (X.dtype, X.strides)
+    np.testing.assert_array_equal(result, X)

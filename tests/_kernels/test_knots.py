@@ -6,6 +6,7 @@ from sknorm._kernels.knots import (
     Ranks,
     is_constant,
     kept_runs,
+    knots_of_rows,
     knots_of_sorted,
     normal_scores,
     ranks_of_scores,
@@ -97,6 +98,30 @@ def test_knots_by_hand():
     np.testing.assert_array_equal(knots.sums, np.zeros((2, 3)))
     assert knots.count == 4
     assert not knots.infinite
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_columns_together_are_as_each_alone(rng, dtype, weighted):
+    rows = rng.standard_t(3, size=(9, 400)).astype(dtype)
+    rows[1, 7] = np.nan
+    rows[2, :30] = 1.0
+    rows[3] = 5.0
+    rows[4, 0] = np.inf
+    rows[5] = np.nan
+    rows[6, :2] = -np.finfo(dtype).max, np.finfo(dtype).max
+    rows.sort(axis=1)
+    weights = rng.exponential(size=rows.shape) if weighted else None
+    together = knots_of_rows(rows, weights, 50, 0.375)
+    for j, found in enumerate(together):
+        weight = weights[j] if weighted else None
+        alone = knots_of_sorted(rows[j], weight, 50, 0.375)
+        for name in ("knots", "before", "through", "mass", "sums"):
+            np.testing.assert_array_equal(getattr(found, name), getattr(alone, name))
+        assert (found.count, found.infinite) == (alone.count, alone.infinite)
+    if not weighted:
+        # So that their scores are computed once.
+        assert together[0].through is together[8].through
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -93,6 +94,19 @@ class TestInThreads:
 
         with pytest.raises(ZeroDivisionError, match="0"):
             in_threads(fail, range(4), 10**9)
+
+    def test_an_error_stops_the_others(self):
+        begun = []
+
+        def fail_at_first(part):
+            begun.append(part)
+            if part == 0:
+                raise ZeroDivisionError
+            time.sleep(0.1)
+
+        with pytest.raises(ZeroDivisionError):
+            in_threads(fail_at_first, range(1_000), 10**9)
+        assert len(begun) < 100
 
 
 @pytest.mark.usefixtures("four_cores")
