@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -85,6 +86,10 @@ def heavy_tailed(shape, dtype=np.float64, seed=0):
     return X
 
 
+# Seconds that a measurement lasts at least: what else the machine does passes faster.
+AT_LEAST = 0.02
+
+
 def seconds(work, calls=1):
     """Return how long a call takes."""
     start = time.perf_counter()
@@ -93,9 +98,11 @@ def seconds(work, calls=1):
     return (time.perf_counter() - start) / calls
 
 
-def in_turns(works, rounds, calls=1):
+def in_turns(works, rounds):
     """Time functions that take turns, forward and back; return seconds by round."""
     times = {name: [] for name in works}
+    slowest = max(seconds(work) for work in works.values())
+    calls = math.ceil(AT_LEAST / slowest)
     for turn in range(rounds):
         order = list(works) if turn % 2 == 0 else list(works)[::-1]
         for name in order:
@@ -174,13 +181,13 @@ def copy(X):
 
 def small(names):
     """Small tables: what compiled code would cost, if it were loaded."""
-    for shape, wanted, calls in ((MEDIUM, 3.0, 20), (SMALL, 1.0, 20)):
+    for shape, wanted in ((MEDIUM, 3.0), (SMALL, 1.0)):
         columns(f"{shape[0]} x {shape[1]}, float64, NumPy only")
         X = heavy_tailed(shape)
         for name in names:
             family = FAMILIES[name]
             target = None if family.wanted is None else wanted
-            compare(name, family, X, target, target, target, calls=calls, rounds=9)
+            compare(name, family, X, target, target, target, rounds=21)
     loaded = "numba" in sys.modules
     print(f"compiled code was {'' if loaded else 'not '}loaded")
 
@@ -193,7 +200,6 @@ def compare(
     for_transform,
     for_both=None,
     *,
-    calls,
     rounds,
     weight=None,
 ):
@@ -209,13 +215,11 @@ def compare(
             "theirs": lambda: theirs.fit(X, **options),
         },
         rounds,
-        calls,
     )
     row(f"{name} fit", times, for_fit)
     times = in_turns(
         {"ours": lambda: mine.transform(X), "theirs": lambda: theirs.transform(X)},
         rounds,
-        calls,
     )
     row(f"{name} transform", times, for_transform)
     if len(X) <= MEDIUM[0]:
@@ -225,7 +229,6 @@ def compare(
                 "theirs": lambda: theirs.fit_transform(X),
             },
             rounds,
-            calls,
         )
         row(f"{name} fit_transform", times, for_both)
 
@@ -293,7 +296,6 @@ def missing_and_weighted(X):
             table,
             10.0,
             3.0,
-            calls=1,
             rounds=9,
             weight=w,
         )

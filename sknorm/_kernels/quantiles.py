@@ -236,8 +236,10 @@ def _columns(
             for j, x in enumerate(by_column(block), columns.start)
         ]
 
-    # Short columns are but microseconds' work between steps of the interpreter, for
-    # which threads would only wait.
+    if X.size <= _WORTH_COMPILING:
+        # Short columns are but microseconds' work between steps of the interpreter,
+        # for which threads would only wait; and all are copied in one pass.
+        return describe(slice(0, X.shape[1]))
     groups = in_threads(describe, column_groups(X.shape), X.size)
     return [column for group in groups for column in group]
 
