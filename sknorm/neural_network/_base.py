@@ -31,9 +31,10 @@ from sknorm._validation import (
 )
 from sknorm.exceptions import DivergenceError
 from sknorm.neural_network._averaging import resolve_averaging
-from sknorm.neural_network._net import LeanNet, Rows, forward_rows
+from sknorm.neural_network._net import LeanNet, forward_rows
 from sknorm.neural_network._optimizers import resolve_optimizer
 from sknorm.neural_network._progress import EpochProgress
+from sknorm.neural_network._rows import Rows
 from sknorm.neural_network._schedules import constant, resolve_schedule
 from sknorm.nn.activations import resolve_activation
 from sknorm.nn.initializers import resolve_initializer
