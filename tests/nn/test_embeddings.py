@@ -220,11 +220,32 @@ def test_edges_are_quantiles_if_there_are_more_values_than_edges():
     assert shares(values, [30.0], n_bins=4) == [[1, pytest.approx(0.2), 0, 0]]
 
 
-def test_quantiles_that_coincide_are_one_edge():
-    # Seven of ten values are 0, which all inner quantiles but the last are.
-    values = [0.0] * 70 + [float(i) for i in range(1, 31)]
-    encoded = shares(values, [0.0, 30.0], n_bins=4)
-    assert encoded == [[0, 0], [1, 1]]
+def test_a_value_that_fills_a_bin_is_an_edge_and_takes_no_other():
+    # Seven of ten values are 0; the bins that are left split 1, 2, ..., 31 in three.
+    values = [0.0] * 70 + [float(i) for i in range(1, 32)]
+    encoded = shares(values, [0.0, 0.5, 1.0, 11.0, 21.0, 31.0], n_bins=4)
+    expected = [[0] * 4, [0.5, 0, 0, 0]] + [
+        [1] * k + [0] * (4 - k) for k in (1, 2, 3, 4)
+    ]
+    np.testing.assert_allclose(encoded, expected, atol=1e-6)
+
+
+def test_values_that_fill_what_the_heavier_ones_leave():
+    # 0 takes a bin; then 5 has more rows than each of the three others should hold.
+    values = [0.0] * 80 + [5.0] * 10 + [float(i) for i in (1, 2, 3, 4, 6, 7, 8, 9)]
+    encoded = shares(values, [5.0, 9.0], n_bins=4)
+    # Edges 0, 1, 5, 5, 9: the middle of the rest lies where 5 is, and is one with it.
+    np.testing.assert_allclose(encoded, [[1, 1, 0], [1, 1, 1]], atol=1e-6)
+
+
+def test_no_more_bins_than_asked_for(rng):
+    for _ in range(20):
+        column = rng.poisson(rng.exponential(30.0), size=500).astype(float)
+        column[rng.random(500) < rng.random()] = 7.0
+        layer = PiecewiseLinear(n_bins=9, d_embedding=None).build(
+            1, sample=torch.from_numpy(column)[:, None]
+        )
+        assert layer.shares.n_bins <= 9
 
 
 @pytest.mark.parametrize("kind", ["quantile", "tree"])
