@@ -31,6 +31,7 @@ from sknorm._validation import (
 )
 from sknorm.exceptions import DivergenceError
 from sknorm.neural_network._averaging import resolve_averaging
+from sknorm.neural_network._gradient import check_amp
 from sknorm.neural_network._net import LeanNet, forward_rows
 from sknorm.neural_network._optimizers import resolve_optimizer
 from sknorm.neural_network._progress import EpochProgress
@@ -112,6 +113,8 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         "random_state": ["random_state"],
         "device": [str, torch.device],
         "dtype": [StrOptions({"float32", "float64"})],
+        "amp": ["boolean"],
+        "compile": ["boolean"],
     }
 
     def __init__(
@@ -143,6 +146,8 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         random_state=None,
         device="auto",
         dtype="float32",
+        amp=False,
+        compile=False,
     ):
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -170,6 +175,8 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         self.random_state = random_state
         self.device = device
         self.dtype = dtype
+        self.amp = amp
+        self.compile = compile
 
     # -- what the two estimators differ in ---------------------------------------------
 
@@ -260,7 +267,9 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         resolve_optimizer(self.optimizer, owner=owner)
         resolve_schedule(self.lr_schedule, monitor="train_loss", owner=owner)
         resolve_averaging(self.averaging, owner=owner)
-        resolve_device(self.device, dtype=getattr(torch, self.dtype))
+        device = resolve_device(self.device, dtype=getattr(torch, self.dtype))
+        if self.amp:
+            check_amp(device, self.dtype)
 
     def _check(self, X, y, sample_weight, X_val, y_val, *, go_on, classes=None):
         """Validate everything and return what to train on and what to validate on."""
@@ -379,6 +388,8 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
             clip_grad_norm=self.clip_grad_norm,
             averaging=resolve_averaging(self.averaging, owner=type(self).__name__),
             batch_size=self._resolve_batch_size(len(rows)),
+            amp=self.amp,
+            capture=self.compile,
             rng=rng,
             callbacks=[
                 *(

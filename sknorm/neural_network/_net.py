@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from sknorm.exceptions import DivergenceError
 from sknorm.neural_network._averaging import Averaging, WeightAverage
+from sknorm.neural_network._gradient import CapturedGradient, CudaRecorder, Gradient
 from sknorm.neural_network._losses import BinaryCrossEntropy, CrossEntropy, Loss
 from sknorm.neural_network._optimizers import build_optimizer
 from sknorm.neural_network._rows import Rows, Slices, batch_bounds
@@ -76,6 +77,10 @@ class LeanNet(NeuralNet):
         How weights are averaged over steps, from ``resolve_averaging``. The average is
         what the module holds from the end of each epoch to the next, for validation,
         callbacks and prediction.
+    amp : bool, default=False
+        Whether training multiplies matrices in bfloat16.
+    capture : bool, default=False
+        Whether gradients on a CUDA device are recorded as a CUDA graph and played back.
     rng : numpy.random.Generator, default=None
         Draws the order of the rows.
     **kwargs : dict
@@ -97,6 +102,8 @@ class LeanNet(NeuralNet):
         schedule: Callable[[float], float] | None = None,
         clip_grad_norm: float | None = None,
         averaging: Averaging | None = None,
+        amp: bool = False,
+        capture: bool = False,
         rng: np.random.Generator | None = None,
         **kwargs: Any,
     ) -> None:
@@ -104,6 +111,8 @@ class LeanNet(NeuralNet):
         self.schedule = schedule
         self.clip_grad_norm = clip_grad_norm
         self.averaging = averaging
+        self.amp = amp
+        self.capture = capture
         self.rng = rng
         super().__init__(
             module,
@@ -188,6 +197,7 @@ class LeanNet(NeuralNet):
             if self.averaging is None
             else WeightAverage(self.module_, self.averaging)
         )
+        self._gradient: Any = self._make_gradient()
         self._step = 0
         self._n_steps = (epochs or self.max_epochs) * len(
             batch_bounds(len(X), self.batch_size)
@@ -195,7 +205,32 @@ class LeanNet(NeuralNet):
         try:
             return super().fit_loop(X, y, epochs=epochs, **params)
         finally:
-            self._average = None
+            self._average = self._gradient = None
+
+    def _make_gradient(self) -> Gradient | CapturedGradient:
+        gradient = Gradient(
+            self.module_,
+            self.criterion_,
+            clip_grad_norm=self.clip_grad_norm,
+            amp=self.amp,
+            on_backward=self._tell_of_gradients if self._listens else None,
+        )
+        device = next(self.module_.parameters()).device
+        if not self.capture or self._listens or device.type != "cuda":
+            return gradient
+        return CapturedGradient(gradient, self.batch_size, CudaRecorder(device))
+
+    def _tell_of_gradients(self, X: Tensor, y: Tensor) -> None:
+        self.notify(
+            "on_grad_computed",
+            named_parameters=list(self.module_.named_parameters()),
+            batch=(X, y),
+            training=True,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is made anew for every fit, and can't be copied."""
+        return {**super().__getstate__(), "_gradient": None}
 
     def run_single_epoch(
         self,
@@ -246,26 +281,13 @@ class LeanNet(NeuralNet):
 
     def train_step(self, batch: tuple, **fit_params: Any) -> dict[str, Tensor]:
         """Take one optimizer step on a batch."""
-        X, y, weight = batch
         first: dict[str, Tensor] = {}
 
         def closure() -> Any:
-            self.optimizer_.zero_grad()
-            output = self.module_(X)
-            loss = self.criterion_(output, y, weight)
-            loss.backward()
-            if self._listens:
-                self.notify(
-                    "on_grad_computed",
-                    named_parameters=list(self.module_.named_parameters()),
-                    batch=(X, y),
-                    training=True,
-                )
-            if self.clip_grad_norm is not None:
-                nn.utils.clip_grad_norm_(self.module_.parameters(), self.clip_grad_norm)
+            loss, output = self._gradient(*batch)
             # L-BFGS calls this several times a step; the first is the step's loss.
             if not first:
-                first.update(loss=loss.detach(), y_pred=output.detach())
+                first.update(loss=loss, y_pred=output)
             return loss
 
         progress = self._step / self._n_steps

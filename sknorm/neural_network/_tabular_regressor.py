@@ -106,6 +106,16 @@ class TabularNetRegressor(BaseTabularNet, BaseNetRegressor):
         Where to train: ``"auto"`` takes cuda, then mps, then cpu.
     dtype : {"float32", "float64"}, default="float32"
         Precision of the network.
+    amp : bool, default=False
+        Whether training multiplies matrices in bfloat16, by ``torch.autocast``, on cuda
+        or cpu. Weights, losses, validation and predictions stay in float32, which
+        ``dtype`` has to be. There is no float16: its losses would have to be scaled.
+    compile : bool, default=False
+        Whether steps on cuda are recorded as a CUDA graph and played back, which is
+        faster where layers are small. The first three steps of a call are taken as they
+        come, and so are batches of another size than ``batch_size`` and all steps if a
+        callback listens to batches. The optimizer, any of them, is not a part of the
+        record. Elsewhere this does nothing: on a CPU compiled steps are not faster.
     loss : str, default="squared_error"
         What is made small: ``"squared_error"``, ``"absolute_error"``, ``"huber"``,
         ``"quantile"``, or the deviance ``"poisson"`` or ``"tweedie"`` of targets that
@@ -218,6 +228,8 @@ class TabularNetRegressor(BaseTabularNet, BaseNetRegressor):
         random_state=None,
         device="auto",
         dtype="float32",
+        amp=False,
+        compile=False,
         loss="squared_error",
         quantiles=0.5,
         power=1.5,
@@ -249,6 +261,8 @@ class TabularNetRegressor(BaseTabularNet, BaseNetRegressor):
             random_state=random_state,
             device=device,
             dtype=dtype,
+            amp=amp,
+            compile=compile,
         )
         self.architecture = architecture
         self.parametric_activation = parametric_activation

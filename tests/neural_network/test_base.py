@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import pickle
 import random
 
 import numpy as np
@@ -13,7 +14,12 @@ from skorch.callbacks import Callback, Checkpoint, EpochScoring
 from torch import nn
 
 from sknorm.exceptions import DivergenceError
-from sknorm.neural_network import NormMLPClassifier, NormMLPRegressor
+from sknorm.neural_network import (
+    NormMLPClassifier,
+    NormMLPRegressor,
+    TabularNetClassifier,
+    TabularNetRegressor,
+)
 from sknorm.neural_network._optimizers import OPTIMIZERS
 from sknorm.nn.initializers import INITIALIZERS, Normal
 from sknorm.nn.norms import NORMS
@@ -240,6 +246,58 @@ def test_device(table, device):
     model = quick(device=device, max_epochs=30, lr=0.01).fit(X, y)
     assert model.device_.startswith(device)
     assert model.score(X, y) > 0.7
+
+
+NETWORKS = [
+    NormMLPClassifier,
+    NormMLPRegressor,
+    functools.partial(TabularNetClassifier, n_members=2),
+    functools.partial(TabularNetRegressor, n_members=2),
+]
+
+
+@pytest.mark.parametrize("make", NETWORKS)
+def test_recorded_steps_are_the_same_steps(make, table, device):
+    X, y = table
+    options = {"device": device, "batch_size": 16, "early_stopping": True}
+    plain, recorded = (
+        quick(make, compile=compile, **options).fit(X, y) for compile in (False, True)
+    )
+    # On a GPU gradients of vectors are added up in no fixed order.
+    tol = 0.0 if device == "cpu" else 1e-2
+    expected = plain.predict(X)
+    np.testing.assert_allclose(recorded.predict(X), expected, rtol=tol, atol=tol)
+    for twin in (copy.deepcopy(recorded), pickle.loads(pickle.dumps(recorded))):
+        twin.partial_fit(X, y)
+        assert type(twin.net_.module_) is type(plain.net_.module_)
+        names, expected = (m.net_.module_.state_dict().keys() for m in (twin, plain))
+        assert names == expected
+        assert np.isfinite(twin.loss_curve_).all()
+
+
+@pytest.mark.parametrize("make", NETWORKS)
+def test_mixed_precision_is_that_of_training_alone(make, table):
+    X, y = table
+    options = {"device": "cpu", "max_epochs": 10, "early_stopping": True}
+    plain, mixed = (quick(make, amp=amp, **options).fit(X, y) for amp in (False, True))
+    assert not torch.equal(weights_of(mixed), weights_of(plain))
+    assert {p.dtype for p in mixed.net_.module_.parameters()} == {torch.float32}
+    # Eight bits of each factor; later on steps differ, and with them where they lead.
+    assert mixed.loss_curve_[0] == pytest.approx(plain.loss_curve_[0], rel=0.01)
+    assert mixed.loss_curve_[-1] < mixed.loss_curve_[0]
+    seen = []
+    mixed.net_.module_.register_forward_hook(lambda *args: seen.append(args[-1].dtype))
+    mixed.predict(X)
+    assert set(seen) == {torch.float32}
+
+
+@pytest.mark.parametrize("make", NETWORKS)
+def test_mixed_precision_of_doubles(make, table):
+    with pytest.raises(ValueError, match=r"amp=True .* Got dtype='float64'"):
+        quick(make, amp=True, dtype="float64").fit(*table)
+    for name in ("amp", "compile"):
+        with pytest.raises(ValueError, match=f"The '{name}' parameter of .* 'always'"):
+            quick(make, **{name: "always"}).fit(*table)
 
 
 def test_users_own_activation_norm_and_init(table):

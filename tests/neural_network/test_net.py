@@ -1,6 +1,8 @@
 """The lean loop: batches, hooks, inference."""
 
+import copy
 import functools
+import pickle
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from sknorm.exceptions import DivergenceError
+from sknorm.neural_network._gradient import Gradient
 from sknorm.neural_network._losses import SquaredError
 from sknorm.neural_network._net import LeanNet, forward_rows
 from sknorm.neural_network._rows import Rows
@@ -141,3 +144,21 @@ def test_skorchs_own_prediction_works(rng):
     net.module_.eval()
     expected = net.module_(rows.X).detach().numpy()
     np.testing.assert_allclose(net.predict(rows.X.numpy()), expected, rtol=1e-5)
+
+
+def test_only_cuda_records_and_only_if_nobody_listens(rng):
+    net = make_net(capture=True)
+    net.partial_fit(make_rows(8, rng))
+    assert type(net._make_gradient()) is Gradient
+    net = make_net(capture=True, callbacks=[Listener()])
+    net.partial_fit(make_rows(8, rng))
+    assert net._make_gradient().on_backward is not None
+
+
+def test_what_records_is_not_pickled(rng):
+    net = make_net()
+    net.partial_fit(make_rows(8, rng))
+    net._gradient = lambda *batch: None
+    for twin in (pickle.loads(pickle.dumps(net)), copy.deepcopy(net)):
+        assert twin._gradient is None
+        twin.partial_fit(make_rows(8, rng))

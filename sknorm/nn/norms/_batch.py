@@ -219,6 +219,8 @@ class BatchRenorm(nn.BatchNorm1d):
         if not self.training:
             return super().forward(input)
         self._check_batch(input)
+        # What autocast has made shorter is too short for a sum over rows.
+        input = input.to(self.running_mean.dtype)
         variance, mean = torch.var_mean(input, dim=0, correction=0)
         std = (variance + self.eps).sqrt()
         r, d = self._corrections(mean, std)

@@ -20,7 +20,15 @@ add(Norm("layer", nn.LayerNorm, min_features=2))
 
 def _rms_norm(num_features: int) -> nn.Module:
     # The eps of the others; torch's own default changes with the dtype.
-    return nn.RMSNorm(num_features, eps=1e-5)
+    norm = nn.RMSNorm(num_features, eps=1e-5)
+    norm.register_forward_pre_hook(_in_precision_of_weight)
+    return norm
+
+
+def _in_precision_of_weight(norm: nn.Module, inputs: tuple) -> tuple[Tensor]:
+    # Under autocast it isn't, of which torch warns.
+    (x,) = inputs
+    return (x.to(norm.weight.dtype),)
 
 
 add(Norm("rms", _rms_norm, min_features=2))

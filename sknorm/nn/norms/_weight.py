@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,6 +14,13 @@ __all__ = [
     "SpectralNormLinear",
     "WeightNormLinear",
 ]
+
+
+def _without_autocast(device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """Keep the precision of the weight: its direction is followed over many steps."""
+    if not torch.amp.is_autocast_available(device.type):
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 class _ReparametrizedLinear(nn.Linear):
@@ -154,9 +163,10 @@ class SpectralNormLinear(_ReparametrizedLinear):
 
     def normalized_weight(self) -> Tensor:
         """Return W / sigma_max(W), zeros if W is."""
-        if self.training:
-            self._iterate(self.n_power_iterations)
-        sigma = torch.dot(self.u, self.weight @ self.v)
+        with _without_autocast(self.weight.device):
+            if self.training:
+                self._iterate(self.n_power_iterations)
+            sigma = torch.dot(self.u, self.weight @ self.v)
         return self.weight / torch.where(sigma > 0, sigma, 1.0)
 
     def extra_repr(self) -> str:
