@@ -4,6 +4,9 @@ The peers take turns in one process on the same rows: a loop written by hand aro
 same network (fused Adam, slices of one tensor), skorch as shipped with the same module,
 and scikit-learn's ``MLPClassifier`` in float32, which has no norm layers. A time is the
 median over rounds of that of a fit, less that of a fit of one epoch, by epoch.
+
+With ``--device cuda`` the first two, skorch and steps recorded as a CUDA graph take
+turns on that device, and what is printed too is the share of the time that kernels run.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from sklearn.datasets import load_breast_cancer, load_digits, make_classificatio
 from sklearn.neural_network import MLPClassifier
 from skorch import NeuralNetClassifier
 from torch import nn
+from torch.autograd import DeviceType
+from torch.profiler import ProfilerActivity, profile
 
 from sknorm.neural_network import NormMLPClassifier
 from sknorm.nn.mlp import MLP
@@ -51,7 +56,7 @@ def network(n_features, n_classes):
     return MLP(n_features, n_classes, hidden_layer_sizes=HIDDEN, norm="batch")
 
 
-def ours(X, y, epochs):
+def ours(X, y, epochs, device="cpu", **options):
     NormMLPClassifier(
         HIDDEN,
         norm="batch",
@@ -61,16 +66,17 @@ def ours(X, y, epochs):
         batch_size=BATCH,
         max_epochs=epochs,
         random_state=0,
-        device="cpu",
+        device=device,
+        **options,
     ).fit(X, y)
 
 
-def by_hand(X, y, epochs):
-    rows, labels = torch.from_numpy(X), torch.from_numpy(y)
-    module = network(X.shape[1], int(y.max()) + 1).train()
+def by_hand(X, y, epochs, device="cpu"):
+    rows, labels = torch.from_numpy(X).to(device), torch.from_numpy(y).to(device)
+    module = network(X.shape[1], int(y.max()) + 1).to(device).train()
     optimizer = torch.optim.Adam(module.parameters(), lr=LR, fused=True)
     for _ in range(epochs):
-        order = torch.randperm(len(rows))
+        order = torch.randperm(len(rows), device=device)
         for start in range(0, len(rows), BATCH):
             index = order[start : start + BATCH]
             optimizer.zero_grad()
@@ -78,7 +84,7 @@ def by_hand(X, y, epochs):
             optimizer.step()
 
 
-def by_skorch(X, y, epochs):
+def by_skorch(X, y, epochs, device="cpu"):
     NeuralNetClassifier(
         network(X.shape[1], int(y.max()) + 1),
         criterion=nn.CrossEntropyLoss,
@@ -89,6 +95,7 @@ def by_skorch(X, y, epochs):
         max_epochs=epochs,
         train_split=None,
         verbose=0,
+        device=device,
     ).fit(X, y)
 
 
@@ -112,9 +119,21 @@ PEERS = {
 }
 
 
+ON_DEVICE = {
+    "bare loop": by_hand,
+    "ours": ours,
+    "recorded": partial(ours, compile=True),
+    "skorch": by_skorch,
+}
+# Epochs that steps are recorded in, and by how many more they are timed than on a CPU.
+WARM_UP, MORE = 4, 5
+
+
 def seconds(work):
     start = time.perf_counter()
     work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
     return time.perf_counter() - start
 
 
@@ -183,6 +202,72 @@ def predictions(rounds):
     )
 
 
+def in_kernels(work):
+    """Return the seconds that kernels run on the CUDA device, copies among them."""
+    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+        seconds(work)
+    microseconds = sum(
+        event.time_range.elapsed_us()
+        for event in profiler.events()
+        if event.device_type == DeviceType.CUDA and not event.is_user_annotation
+    )
+    return 1e-6 * microseconds
+
+
+def on_device(rounds, device):
+    """Print the time of an epoch on a device, and the share of it in kernels."""
+    print(
+        f"\nms an epoch on {device_name(device)}, hidden layers {HIDDEN}, BatchNorm, "
+        f"Adam, batch {BATCH}\n{'':16}"
+        + "".join(f"{name:>11}{'kernels':>9}" for name in ON_DEVICE)
+        + f"{'ours/bare':>12}{'wanted':>8}{'recorded/bare':>16}"
+    )
+    for name, X, y, count in tables():
+        X, count = Standardizer().fit_transform(X.astype(np.float32)), MORE * count
+        # By peer: the time of the epochs that count, and of all with those before.
+        fits = {
+            peer: (
+                partial(fit, X, y, WARM_UP, device),
+                partial(fit, X, y, WARM_UP + count, device),
+            )
+            for peer, fit in ON_DEVICE.items()
+        }
+        times = {peer: [] for peer in fits}
+        for start_up, _ in fits.values():
+            start_up()
+        for turn in range(rounds):
+            for peer in list(fits)[:: 1 if turn % 2 else -1]:
+                start_up, whole = map(seconds, fits[peer])
+                times[peer].append((whole - start_up) / count)
+        line = f"{name:16}"
+        for peer, fit in fits.items():
+            epoch = statistics.median(times[peer])
+            line += f"{1e3 * epoch:11.2f}"
+            if torch.device(device).type == "cuda":
+                start_up, whole = map(in_kernels, fit)
+                line += f"{(whole - start_up) / count / epoch:9.0%}"
+            else:
+                line += f"{'-':>9}"
+        shares = {
+            peer: statistics.median(
+                a / b for a, b in zip(times[peer], times["bare loop"], strict=True)
+            )
+            for peer in ("ours", "recorded")
+        }
+        verdict = "ok" if shares["ours"] <= BARE["20 000 x 40"] else "--"
+        print(
+            f"{line}{shares['ours']:12.2f}{BARE['20 000 x 40']:5.2f} {verdict}"
+            f"{shares['recorded']:16.2f}",
+            flush=True,
+        )
+
+
+def device_name(device):
+    """Return what a device is called."""
+    kind = torch.device(device)
+    return torch.cuda.get_device_name(kind) if kind.type == "cuda" else kind
+
+
 PARTS = {"epochs": epochs, "predictions": predictions}
 
 
@@ -191,11 +276,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS))
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--device", help="compare epochs there instead of all parts")
     args = parser.parse_args()
     # scikit-learn says of every fit that it hasn't converged.
     warnings.simplefilter("ignore")
     packages = ["sknorm", "scikit-learn", "torch", "skorch"]
     print(heading(packages, torch.get_num_threads()))
+    if args.device:
+        on_device(args.rounds, args.device)
+        return
     for part in PARTS:
         if part in args.parts:
             PARTS[part](args.rounds)
