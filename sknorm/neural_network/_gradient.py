@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -18,6 +19,9 @@ _AMP_DEVICES = {"cpu", "cuda"}
 # Batches that are computed as they come before one is recorded: libraries choose their
 # kernels and allocate what they work in when they first meet a shape.
 _WARM_UP = 3
+
+# A process can't record two graphs at once; threads may each be training a network.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 def check_amp(device: torch.device, dtype: str) -> None:
@@ -136,11 +140,10 @@ class CudaRecorder:
         """Record the work without doing it."""
         graph = torch.cuda.CUDAGraph()
         # Of this thread alone: others may allocate, to train networks of their own.
-        how: dict[str, Any] = {"capture_error_mode": "thread_local"}
-        with (
-            torch.cuda.device(self.device),
-            torch.cuda.graph(graph, stream=self._stream, **how),
-        ):
+        recording = torch.cuda.graph(
+            graph, stream=self._stream, capture_error_mode="thread_local"
+        )
+        with _ONE_AT_A_TIME, torch.cuda.device(self.device), recording:
             result = work()
         return graph.replay, result
 

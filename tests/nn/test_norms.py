@@ -323,6 +323,25 @@ def test_norms_of_a_row_do_not_see_its_scale_and_shift(name, scale, shift):
     assert_close(norm(x), expected)
 
 
+@pytest.mark.parametrize("name", list(NORMS))
+def test_statistics_keep_their_digits_under_autocast(name):
+    """Products before a norm may be short; what it adds up and remembers is not."""
+    linear = linear_layer(8, 6).float()
+    x = draw(64, 6, dtype=torch.float32)
+    on_weight = NORMS[name].acts_on == "weight"
+    with torch.no_grad():
+        short = linear(x).bfloat16()
+    norm = NORMS[name].factory(linear) if on_weight else NORMS[name].build(8)
+    exact = copy.deepcopy(norm)
+    for _ in range(3):
+        with torch.autocast("cpu", torch.bfloat16):
+            found = norm(x if on_weight else short)
+        expected = exact(x if on_weight else short.float())
+    assert_close(found.float(), expected, rtol=0.01, atol=0.02)
+    for part, same in zip(norm.buffers(), exact.buffers(), strict=True):
+        assert_close(part, same, rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", SIGNAL_NORMS)
 def test_a_row_alone_is_a_row_among_others_at_evaluation(name):
     norm, x = NORMS[name].build(6).double(), draw(40, 6)
