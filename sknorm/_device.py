@@ -74,6 +74,22 @@ def _computes(device: torch.device, dtype: torch.dtype) -> bool:
     return not (device.type == "mps" and dtype == torch.float64)
 
 
+def free_memory(device: torch.device) -> int | None:
+    """Return how many bytes a device can still take, None if it has none of its own.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where something is to be put.
+    """
+    if device.type != "cuda":
+        return None
+    free, _ = torch.cuda.mem_get_info(device)
+    # What torch holds on to and doesn't use is there to be used.
+    idle = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return free + idle
+
+
 @contextmanager
 def local_rng(seed: int, device: torch.device) -> Iterator[None]:
     """Seed torch's generators inside the block and give them back as they were.

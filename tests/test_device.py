@@ -6,6 +6,7 @@ import torch
 from sknorm._device import (
     best_device,
     fitting_threads,
+    free_memory,
     local_rng,
     resolve_device,
 )
@@ -33,6 +34,15 @@ def test_auto_takes_the_fastest(monkeypatch, present, expected):
     only(monkeypatch, **present)
     assert str(best_device()) == expected
     assert str(resolve_device("auto")) == expected
+
+
+def test_free_memory_counts_what_torch_holds_and_does_not_use(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (100, 1000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 50)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 20)
+    assert free_memory(torch.device("cuda:0")) == 130
+    assert free_memory(CPU) is None
+    assert free_memory(torch.device("mps")) is None
 
 
 def test_auto_avoids_a_device_without_float64(monkeypatch):

@@ -32,10 +32,11 @@ from sknorm._validation import (
 from sknorm.exceptions import DivergenceError
 from sknorm.neural_network._averaging import resolve_averaging
 from sknorm.neural_network._gradient import check_amp
+from sknorm.neural_network._mapped import MappedTable, stays_in_file
 from sknorm.neural_network._net import LeanNet, forward_rows
 from sknorm.neural_network._optimizers import resolve_optimizer
 from sknorm.neural_network._progress import EpochProgress
-from sknorm.neural_network._rows import Rows
+from sknorm.neural_network._rows import Rows, as_tensor
 from sknorm.neural_network._schedules import constant, resolve_schedule
 from sknorm.nn.activations import resolve_activation
 from sknorm.nn.initializers import resolve_initializer
@@ -70,8 +71,10 @@ class _Table:
     weight: np.ndarray | None
 
     def take(self, rows: np.ndarray) -> _Table:
+        in_file = isinstance(self.X, MappedTable)
+        X = self.X.take(rows) if in_file else take_rows(self.X, rows)
         weight = None if self.weight is None else self.weight[rows]
-        return _Table(take_rows(self.X, rows), self.codes[rows], weight)
+        return _Table(X, self.codes[rows], weight)
 
 
 class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
@@ -292,9 +295,21 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
     def _check_data(self, X, y=None, *, reset, dtype):
         """Validate X, and y along with it, for the precision of the network."""
         with_y = {} if y is None and not reset else {"y": y, "multi_output": True}
+        if stays_in_file(X, dtype):
+            return self._check_mapped(X, with_y, reset=reset, dtype=dtype)
         # A number too large for float32 becomes infinite, which is refused by name.
         with np.errstate(over="ignore"):
-            return validate_data(self, X, reset=reset, dtype=dtype, **with_y)
+            return validate_data(self, X, reset=reset, dtype=dtype, order="C", **with_y)
+
+    def _check_mapped(self, X, with_y, *, reset, dtype):
+        """Validate a table that stays in its file, a part at a time."""
+        found = validate_data(
+            self, X, reset=reset, dtype="numeric", ensure_all_finite=False, **with_y
+        )
+        X, *y = found if with_y else (found,)
+        table = MappedTable(X, dtype)
+        table.check_finite(type(self).__name__)
+        return (table, *y) if with_y else table
 
     @abstractmethod
     def _check_y(self, y):
@@ -328,13 +343,13 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
 
     def _as_rows(self, table):
         """Return a table as tensors, with weights of mean 1 or None."""
-        X, weight = _as_tensor(self._numbers(table.X)), table.weight
+        X, weight = as_tensor(self._numbers(table.X)), table.weight
         if weight is None or not np.ptp(weight):
-            return Rows(X, _as_tensor(table.codes))
+            return Rows(X, as_tensor(table.codes))
         # By the largest first: the mean of weights near the largest double overflows.
         weight = weight / weight.max()
         weight = (weight / weight.mean()).astype(self.dtype)
-        return Rows(X, _as_tensor(table.codes), _as_tensor(weight))
+        return Rows(X, as_tensor(table.codes), as_tensor(weight))
 
     def _hold_out(self, table, rng):
         """Split a table into a training and a validation part."""
@@ -466,7 +481,7 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         with local_rng(seed, device), fitting_threads(work, device):
             try:
                 net.max_epochs = epochs
-                net.partial_fit(_to(rows, device), _to(valid, device))
+                net.partial_fit(rows.to(device), valid and valid.to(device))
                 self._check_finite(net)
             except DivergenceError as error:
                 raise DivergenceError(f"{error} {self._advice(rows)}") from None
@@ -488,10 +503,9 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
                 )
 
     def _advice(self, rows):
-        largest = float(rows.X.abs().max())
         return (
             "What helps, most likely first: inputs of unit size (the largest |X| is "
-            f"{largest:.3g}; put sknorm.preprocessing.Standardizer in front), a "
+            f"{rows.largest():.3g}; put sknorm.preprocessing.Standardizer in front), a "
             f"smaller lr (now {self.lr!r}), init='auto' (now {self.init!r}), "
             f"norm='batch' or 'layer' (now {self.norm!r}), clip_grad_norm=1.0 (now "
             f"{self.clip_grad_norm!r})."
@@ -507,7 +521,7 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         """Return validated rows as the tensor that the network is given."""
         check_is_fitted(self)
         X = self._check_data(X, reset=False, dtype=self._fitted_dtype())
-        return _as_tensor(self._numbers(X))
+        return as_tensor(self._numbers(X))
 
     def _combined(self, inputs):
         """Return the network's output on the CPU, one for all members."""
@@ -518,18 +532,6 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
     def _fitted_dtype(self):
         weight = next(self.net_.module_.parameters())
         return str(weight.dtype).removeprefix("torch.")
-
-
-def _as_tensor(array: np.ndarray) -> torch.Tensor:
-    """Share the array's memory where torch can, else copy it."""
-    return torch.from_numpy(np.require(array, requirements=["C", "W"]))
-
-
-def _to(rows: Rows | None, device: torch.device) -> Rows | None:
-    if rows is None:
-        return None
-    weight = None if rows.weight is None else rows.weight.to(device)
-    return Rows(rows.X.to(device), rows.y.to(device), weight)
 
 
 def _column(net: LeanNet, name: str) -> list[float]:

@@ -17,6 +17,7 @@ from sknorm.exceptions import DivergenceError
 from sknorm.neural_network._averaging import Averaging, WeightAverage
 from sknorm.neural_network._gradient import CapturedGradient, CudaRecorder, Gradient
 from sknorm.neural_network._losses import BinaryCrossEntropy, CrossEntropy, Loss
+from sknorm.neural_network._mapped import MappedTable
 from sknorm.neural_network._optimizers import build_optimizer
 from sknorm.neural_network._rows import Rows, Slices, batch_bounds
 from sknorm.nn.norms import needs_batch_statistics
@@ -40,7 +41,7 @@ def inference_rows(module: nn.Module) -> int:
     return max(_ROW_TILE, _INFERENCE_ROWS // n_members // _ROW_TILE * _ROW_TILE)
 
 
-def forward_rows(module: nn.Module, X: Tensor) -> Iterator[Tensor]:
+def forward_rows(module: nn.Module, X: Tensor | MappedTable) -> Iterator[Tensor]:
     """Yield the output for X in slices, each row's independent of its neighbours.
 
     The module has to be in evaluation mode already: switching it here would make two
@@ -143,11 +144,11 @@ class LeanNet(NeuralNet):
         """Return ``X`` if it is a table already, else make one of it."""
         if isinstance(X, Rows):
             return X
-        like = next(self.module_.parameters())
-        inputs = torch.as_tensor(np.asarray(X)).to(like)
-        return Rows(
-            inputs, torch.zeros(len(inputs)) if y is None else torch.as_tensor(y)
-        )
+        if not isinstance(X, (Tensor, MappedTable)):
+            X = torch.as_tensor(np.asarray(X))
+        if isinstance(X, Tensor):
+            X = X.to(next(self.module_.parameters()))
+        return Rows(X, torch.zeros(len(X)) if y is None else torch.as_tensor(y))
 
     def get_split_datasets(
         self, X: Rows, y: Rows | None = None, **fit_params: Any

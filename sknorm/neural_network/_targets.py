@@ -15,6 +15,7 @@ from sknorm.neural_network._losses import (
     Loss,
     SquaredError,
 )
+from sknorm.neural_network._rows import as_tensor
 from sknorm.statistics import Moments
 
 __all__ = ["ClassTargets", "IndicatorTargets", "RealTargets"]
@@ -54,7 +55,7 @@ class ClassTargets:
                 "class at the first call, partial_fit(X, y, classes=...), or start "
                 "anew with warm_start=False."
             )
-        return np.searchsorted(self.classes, y).astype(np.int64)
+        return np.searchsorted(self.classes, y).astype(np.int64, copy=False)
 
     def class_weights(
         self, codes: np.ndarray, class_weight: Any, sample_weight: np.ndarray | None
@@ -203,8 +204,10 @@ class RealTargets:
                 f"y must have the shape (n_samples, *{self.shape!r}) as at the first "
                 f"fit. Got an array of shape {y.shape!r}."
             )
-        self._loss.check_target(torch.tensor(y))
-        return (y.reshape(len(y), -1) - self.mean) / self.scale
+        self._loss.check_target(as_tensor(y))
+        codes = y.reshape(len(y), -1) - self.mean
+        codes /= self.scale
+        return codes
 
     def loss(self) -> Loss:
         """Return the loss the network is trained on."""

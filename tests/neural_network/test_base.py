@@ -2,8 +2,11 @@
 
 import copy
 import functools
+import json
 import pickle
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -19,6 +22,8 @@ from sknorm.neural_network import (
     NormMLPRegressor,
     TabularNetClassifier,
     TabularNetRegressor,
+    _mapped,
+    _rows,
 )
 from sknorm.neural_network._optimizers import OPTIMIZERS
 from sknorm.nn.initializers import INITIALIZERS, Normal
@@ -144,6 +149,174 @@ def test_feature_names(table):
     assert model.n_features_in_ == 5
     with pytest.raises(ValueError, match="feature names should match"):
         model.predict(frame[list("edcba")])
+
+
+# -- rows in files ---------------------------------------------------------------------
+
+
+def in_file(array, folder, mode="r"):
+    """Return an array that is mapped from a file of its own."""
+    path = folder / f"table{len(list(folder.iterdir()))}"
+    np.ascontiguousarray(array).tofile(path)
+    return np.memmap(path, array.dtype, mode, shape=array.shape)
+
+
+@pytest.fixture
+def _files_stay(monkeypatch):
+    """Have every file stay where it is, in pools of 20 rows of this table."""
+    monkeypatch.setattr(_mapped, "_LOADED_BYTES", 0)
+    monkeypatch.setattr(_rows, "_POOL_BYTES", 600)
+    monkeypatch.setattr(_rows, "_BLOCK_BYTES", 80)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_small_files_give_the_fit_of_arrays(table, tmp_path, dtype):
+    X, y = table
+    mapped = in_file(X.astype(dtype), tmp_path)
+    np.testing.assert_array_equal(
+        quick().fit(mapped, y).predict_proba(mapped),
+        quick().fit(X.astype(dtype), y).predict_proba(X.astype(dtype)),
+    )
+
+
+@pytest.mark.usefixtures("_files_stay")
+@pytest.mark.parametrize("cls", [NormMLPClassifier, NormMLPRegressor])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_files_are_learned_from_and_predicted(table, tmp_path, cls, dtype):
+    X, y = table
+    mapped = in_file(X.astype(dtype), tmp_path)
+    options = {"max_epochs": 60, "lr": 0.02}
+    model = quick(cls, **options).fit(mapped, y)
+    assert model.score(mapped, y) > 0.6
+    np.testing.assert_array_equal(model.predict(mapped), model.predict(X.astype(dtype)))
+    again = quick(cls, **options).fit(mapped, y)
+    assert torch.equal(weights_of(model), weights_of(again))
+
+
+@pytest.mark.usefixtures("_files_stay")
+def test_rows_of_a_file_are_held_out_weighted_and_left_out(table, tmp_path):
+    X, y = table
+    weight = np.arange(120) % 3.0
+    keep = weight > 0
+    spoiled = np.where(keep[:, None], X, 1e6)
+    mapped = in_file(spoiled, tmp_path)
+    scoring = EpochScoring("neg_log_loss", lower_is_better=False, name="score")
+    options = {"early_stopping": True, "max_epochs": 20, "callbacks": [scoring]}
+    model = quick(**options).fit(mapped, y, weight)
+    without = quick(**options).fit(in_file(X[keep], tmp_path), y[keep], weight[keep])
+    np.testing.assert_array_equal(model.predict_proba(X), without.predict_proba(X))
+    assert len(model.validation_loss_curve_) == model.n_iter_
+    assert np.isfinite(model.history_[-1, "score"])
+
+
+@pytest.mark.usefixtures("_files_stay")
+def test_files_to_validate_on_and_to_go_on_with(table, tmp_path):
+    X, y = table
+    mapped = in_file(X, tmp_path)
+    model = quick().fit(X, y, X_val=mapped, y_val=y)
+    same = quick().fit(X, y, X_val=X, y_val=y)
+    assert model.validation_loss_curve_ == pytest.approx(same.validation_loss_curve_)
+    before = weights_of(model).clone()
+    model.partial_fit(mapped, y)
+    assert not torch.equal(weights_of(model), before)
+
+
+@pytest.mark.usefixtures("_files_stay")
+def test_files_are_refused_for_what_arrays_are_refused(table, tmp_path):
+    X, y = table
+    model = quick().fit(X, y)
+    X[100, 2] = np.nan
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        quick().fit(in_file(X, tmp_path), y)
+    with pytest.raises(ValueError, match="Input X contains NaN"):
+        model.predict(in_file(X, tmp_path))
+    X[100, 2] = 1e300
+    with pytest.raises(ValueError, match="Input X contains infinity"):
+        model.predict(in_file(X, tmp_path))
+    with pytest.raises(ValueError, match="is expecting 5 features"):
+        model.predict(in_file(X[:, :3], tmp_path))
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        quick().fit(in_file(X[:50], tmp_path), y)
+    with pytest.raises(ValueError, match="Expected 2D array"):
+        quick().fit(in_file(X[:, 0], tmp_path), y)
+
+
+@pytest.mark.usefixtures("_files_stay")
+def test_divergence_on_a_file_says_how_large_its_numbers_are(table, tmp_path):
+    X, y = table
+    X[7, 3] = 1e7
+    model = quick(init=Normal(0, 1e30), norm="none", optimizer="sgd")
+    with pytest.raises(DivergenceError, match=r"largest \|X\| is 1e\+07"):
+        model.fit(in_file(X, tmp_path), y)
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_rows_without_room_on_the_device_give_the_same_fit(
+    table, monkeypatch, early_stopping
+):
+    X, y = table
+    resident = quick(early_stopping=early_stopping).fit(X, y)
+    monkeypatch.setattr(_rows, "free_memory", lambda device: 100)
+    monkeypatch.setattr(_rows, "_POOL_BYTES", 600)
+    streamed = quick(early_stopping=early_stopping).fit(X, y)
+    assert torch.equal(weights_of(resident), weights_of(streamed))
+    # Slices to validate on have the rows that they have on the device.
+    assert resident.validation_loss_curve_ == streamed.validation_loss_curve_
+
+
+PEAKS = """
+import json, sys
+from pathlib import Path
+import numpy as np
+from sknorm.neural_network import NormMLPClassifier, NormMLPRegressor, _mapped, _rows
+
+def kilobytes(field):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field))
+
+def growth(work):
+    before = kilobytes("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # Forgets the peak until now.
+    work()
+    return (kilobytes("VmHWM") - before) / 1024
+
+rng = np.random.default_rng(0)
+X = rng.standard_normal((400_000, 40))
+y = (X[:, 0] > 0).astype(int)
+options = {"hidden_layer_sizes": (8,), "batch_size": 4096, "max_epochs": 1}
+model = NormMLPClassifier(**options).fit(X[:20_000], y[:20_000])
+model.predict_proba(X[:20_000])
+found = {"double": growth(lambda: NormMLPClassifier(**options).fit(X, y))}
+X = X.astype(np.float32)
+found["single"] = growth(lambda: NormMLPClassifier(**options).fit(X, y))
+_mapped._LOADED_BYTES = _rows._POOL_BYTES = 2**23
+with open(sys.argv[1], "wb") as file:
+    for _ in range(4):
+        X.tofile(file)
+y = np.tile(y, 4)
+X = np.memmap(sys.argv[1], np.float32, "r", shape=(len(y), 40))
+found["file"] = growth(lambda: NormMLPClassifier(**options).fit(X, y))
+found["predict"] = growth(lambda: model.predict_proba(X))
+print(json.dumps(found))
+"""
+
+
+def test_memory_that_a_fit_takes_at_its_peak(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", PEAKS, tmp_path / "table"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(done.stdout)
+    copy = 400_000 * 40 * 4 / 2**20
+    assert copy * 0.95 < found["double"] < copy + 0.15 * 2 * copy
+    # Codes and orders, 8 bytes a row each.
+    assert found["single"] < 0.25 * copy
+    # Of a file of four copies: codes and their making, and a few pools.
+    assert found["file"] < copy
+    # Probabilities, with what they are made from.
+    assert found["predict"] < copy
 
 
 # -- every name ------------------------------------------------------------------------
