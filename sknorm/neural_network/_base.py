@@ -212,6 +212,16 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         if valid is None and self.early_stopping:
             train, valid = self._hold_out(train, rng)
         self._require_validation(valid)
+        last = None if valid or go_on else self._find_end(train, rng)
+        self._after_training(self._fit_table(train, valid, rng, last, go_on=go_on))
+        return self
+
+    def _find_end(self, train, rng):
+        """Return after which epoch to end, None for the last one."""
+        return None
+
+    def _fit_table(self, train, valid, rng, last=None, *, go_on=False):
+        """Train on a table, and return the rows to validate on or None."""
         self._learn_columns(train, go_on=go_on)
         rows, valid = self._as_rows(train), valid and self._as_rows(valid)
         schedule, callbacks = resolve_schedule(
@@ -227,9 +237,10 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
             callbacks.append(PrintLog())
         net = self._make_net(rows, rng, schedule, callbacks, go_on=go_on)
         epochs = self._resolve_max_epochs(len(rows), net.batch_size)
-        self._train(net, rows, valid, epochs)
-        self._after_training(valid)
-        return self
+        # The schedule is that of all epochs, wherever it ends.
+        net.planned_epochs = epochs
+        self._train(net, rows, valid, last or epochs)
+        return valid
 
     def _partial_fit(self, X, y, sample_weight, classes=None):
         """Go over the rows once, with the optimizer where it was."""
@@ -252,7 +263,7 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
             ]
             for group in net.optimizer_.param_groups:
                 group["lr"] = self.lr * group["lr_factor"]
-        net.schedule = None
+        net.schedule, net.planned_epochs = None, 0
         self._require_validation(None)
         with _rollback(net):
             self._train(net, rows, None, 1)

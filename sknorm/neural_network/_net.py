@@ -93,6 +93,9 @@ class LeanNet(NeuralNet):
     synchronisation with the device, so they are sent only if a callback listens.
     """
 
+    # Epochs that the schedule is spread over, if more than are run.
+    planned_epochs = 0
+
     def __init__(
         self,
         module: nn.Module,
@@ -200,9 +203,8 @@ class LeanNet(NeuralNet):
         )
         self._gradient: Any = self._make_gradient()
         self._step = 0
-        self._n_steps = (epochs or self.max_epochs) * len(
-            batch_bounds(len(X), self.batch_size)
-        )
+        planned = max(epochs or self.max_epochs, self.planned_epochs)
+        self._n_steps = planned * len(batch_bounds(len(X), self.batch_size))
         try:
             return super().fit_loop(X, y, epochs=epochs, **params)
         finally:

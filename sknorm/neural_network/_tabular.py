@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from numbers import Integral
 from typing import ClassVar
@@ -32,6 +33,10 @@ _SAMPLE = 50_000
 # takes at least and at most. Fewer rows are learned by heart in as many steps: these
 # grow with the root of their number.
 _STEPS, _ROWS, _FEWEST, _MOST = 4_000, 13_000, 10, 100
+# Rows from which on a part of them tells when to end, up to which it has to, and the
+# part. Of so few some tables are noise that is learned by heart long before the end,
+# others a rule that takes all the epochs: nothing but rows not learned from can tell.
+_TELLING, _ENOUGH, _PART = 50, 2_000, 0.2
 
 
 class BaseTabularNet(BaseNormMLP):
@@ -125,6 +130,15 @@ class BaseTabularNet(BaseNormMLP):
         steps = _STEPS * min(1.0, math.sqrt(n_rows / _ROWS))
         passes = math.ceil(steps * batch_size / n_rows)
         return min(max(passes, _FEWEST), _MOST)
+
+    def _find_end(self, train, rng):
+        n_rows = len(train.codes)
+        if self.max_epochs != "auto" or not _TELLING <= n_rows < _ENOUGH:
+            return None
+        pilot = copy.copy(self)
+        pilot.validation_fraction, pilot.callbacks, pilot.verbose = _PART, None, 0
+        pilot._fit_table(*pilot._hold_out(train, rng), rng)
+        return int(np.argmin(pilot.validation_loss_curve_)) + 1
 
     def _require_members(self, method):
         if self.net_.module_.n_members == 1:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
+from skorch.callbacks import Callback
 
 from sknorm.neural_network import TabularNetClassifier, TabularNetRegressor
 from sknorm.neural_network._tabular import spread
@@ -151,6 +152,55 @@ def test_passes_that_make_so_many_steps(n_rows, batch_size, expected):
     model = TabularNetClassifier()
     assert model._resolve_max_epochs(n_rows, batch_size) == expected
     assert model.set_params(max_epochs=7)._resolve_max_epochs(n_rows, 32) == 7
+
+
+class TestTheEndOfTraining:
+    """max_epochs="auto" ends where rows that aren't learned from say so."""
+
+    SMALL = SMALL | {"max_epochs": "auto", "n_members": 2, "lr": 0.01}
+
+    def test_noise_ends_early_and_a_rule_late(self, rng):
+        X = rng.normal(size=(300, 4))
+        noise = TabularNetRegressor(**self.SMALL).fit(X, rng.normal(size=300))
+        rule = TabularNetRegressor(**self.SMALL).fit(X, X[:, 0] * X[:, 1])
+        planned = rule._resolve_max_epochs(300, 32)
+        assert noise.n_iter_ < planned / 4 < planned / 2 < rule.n_iter_ <= planned
+        assert len(noise.loss_curve_) == noise.n_iter_
+        # The rate falls as if all epochs were still to come.
+        rates = [epoch["lr"] for epoch in noise.history_]
+        assert rates[-1] > 0.8 * 0.01
+
+    def test_all_rows_are_learned_from_in_the_end(self, rng):
+        X, y = rng.normal(size=(60, 2)), rng.normal(size=60)
+        seen = []
+
+        class Watch(Callback):
+            def on_train_begin(self, net, X=None, y=None, **kwargs):
+                seen.append(len(X))
+
+        model = TabularNetRegressor(**self.SMALL, callbacks=[Watch()]).fit(X, y)
+        assert seen == [60]
+        assert model.validation_loss_curve_ is None
+
+    @pytest.mark.parametrize("n_rows", [49, 2000])
+    def test_few_rows_tell_nothing_and_many_need_not(self, rng, n_rows):
+        X, y = rng.normal(size=(n_rows, 2)), rng.normal(size=n_rows)
+        settings = self.SMALL | {"batch_size": 1000, "hidden_layer_sizes": 4}
+        model = TabularNetRegressor(**settings).fit(X, y)
+        planned = model._resolve_max_epochs(n_rows, min(1000, n_rows))
+        assert model.n_iter_ == planned
+
+    def test_other_rows_to_validate_on_are_enough(self, rng):
+        X, y = rng.normal(size=(100, 2)), rng.normal(size=100)
+        model = TabularNetRegressor(**self.SMALL).fit(X, y, X_val=X, y_val=y)
+        assert model.n_iter_ == model._resolve_max_epochs(100, 32)
+        assert len(model.validation_loss_curve_) == model.n_iter_
+
+    def test_it_repeats(self, frame):
+        X, y = frame
+        a, b = (TabularNetClassifier(**self.SMALL).fit(X, y) for _ in range(2))
+        assert a.n_iter_ == b.n_iter_
+        np.testing.assert_array_equal(a.predict_proba(X), b.predict_proba(X))
 
 
 def test_spread_by_hand():
