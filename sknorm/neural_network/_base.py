@@ -537,8 +537,16 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
     def _combined(self, inputs):
         """Return the network's output on the CPU, one for all members."""
         combine = self.net_.criterion_.combine
-        slices = forward_rows(self.net_.module_, inputs)
-        return torch.cat([combine(part).cpu() for part in slices])
+        output, stop = None, 0
+        for slice_ in forward_rows(self.net_.module_, inputs):
+            part = combine(slice_)
+            if output is None:
+                # In one piece: many would lie about in memory where a layer's output
+                # was, which then no longer fits in.
+                output = part.new_empty((len(inputs), *part.shape[1:]), device="cpu")
+            start, stop = stop, stop + len(part)
+            output[start:stop] = part
+        return output
 
     def _fitted_dtype(self):
         weight = next(self.net_.module_.parameters())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from sknorm.neural_network._optimizers import build_optimizer
 from sknorm.neural_network._rows import Rows, Slices, batch_bounds
 from sknorm.nn.norms import needs_batch_statistics
 
-__all__ = ["LeanNet", "forward_rows"]
+__all__ = ["LeanNet", "forward_rows", "stack_scalars"]
 
 # Rows that go through the network at once when no gradient is kept.
 _INFERENCE_ROWS = 8192
@@ -31,6 +32,8 @@ _INFERENCE_ROWS = 8192
 # rounds differently. Filled up to a multiple of this, every row meets the same kernel,
 # and its prediction does not depend on how many rows stand beside it.
 _ROW_TILE = 32
+
+_KEPT_APART = 1000
 
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
@@ -55,6 +58,18 @@ def forward_rows(module: nn.Module, X: Tensor | MappedTable) -> Iterator[Tensor]
             missing = -len(rows) % _ROW_TILE
             padded = nn.functional.pad(rows, (0, 0, 0, missing)) if missing else rows
             yield module(padded)[: len(rows)]
+
+
+def stack_scalars(scalars: Iterable[Tensor]) -> Tensor:
+    """Stack scalars that are computed one by one, without waiting for the device.
+
+    No more than a thousand are kept apart: they lie about in memory where a layer's
+    output was, which then no longer fits in, so that each would cost as much as that.
+    """
+    left, stacks = iter(scalars), []
+    while some := list(itertools.islice(left, _KEPT_APART)):
+        stacks.append(torch.stack(some))
+    return torch.cat(stacks)
 
 
 class LeanNet(NeuralNet):
@@ -249,15 +264,14 @@ class LeanNet(NeuralNet):
         self._set_training(training)
         if training and self._average is not None:
             self._average.show(False)
-        losses = []
-        for batch in iterator:
-            losses.append(
-                self._step_with_hooks(batch, training, prefix, step_fn)
-                if self._listens
-                else step_fn(batch)["loss"]
-            )
+        losses = stack_scalars(
+            self._step_with_hooks(batch, training, prefix, step_fn)
+            if self._listens
+            else step_fn(batch)["loss"]
+            for batch in iterator
+        )
         rows = [stop - start for start, stop in iterator.bounds]
-        mean = float(np.average(torch.stack(losses).cpu().double(), weights=rows))
+        mean = float(np.average(losses.cpu().double(), weights=rows))
         self.history.record(f"{prefix}_loss", mean)
         self.history.record(f"{prefix}_batch_count", len(losses))
         if training:

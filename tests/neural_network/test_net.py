@@ -11,9 +11,10 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from sknorm.exceptions import DivergenceError
+from sknorm.neural_network import _net
 from sknorm.neural_network._gradient import Gradient
 from sknorm.neural_network._losses import SquaredError
-from sknorm.neural_network._net import LeanNet, forward_rows
+from sknorm.neural_network._net import LeanNet, forward_rows, stack_scalars
 from sknorm.neural_network._rows import Rows
 
 
@@ -54,6 +55,13 @@ def test_a_row_does_not_depend_on_its_neighbours(rng):
     together = torch.cat(list(forward_rows(module, X)))
     alone = torch.cat([next(forward_rows(module, X[i : i + 1])) for i in range(100)])
     assert torch.equal(together, alone)
+
+
+@pytest.mark.parametrize("n", [1, 3, 4, 9])
+def test_scalars_are_stacked_in_their_order(monkeypatch, n):
+    monkeypatch.setattr(_net, "_KEPT_APART", 3)
+    stacked = stack_scalars(torch.tensor(float(i)) for i in range(n))
+    assert stacked.tolist() == list(range(n))
 
 
 def test_epoch_loss_is_the_mean_over_rows_of_unequal_batches(rng):
