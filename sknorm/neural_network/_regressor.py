@@ -243,6 +243,12 @@ class NormMLPRegressor(BaseNetRegressor):
 
     A prediction does not depend on which rows are predicted beside it.
 
+    A :class:`numpy.memmap` of more than 256 MiB in ``dtype`` is not read into memory as
+    a whole. The order of its rows is then random by blocks of 1 MiB: 256 MiB of blocks
+    from anywhere in the file are read, their rows are shuffled, and the next are read.
+    Rows in memory that a GPU has no room for stay there, and come to it in the order
+    that they would have on the device.
+
     Predictions are float64 even from a float32 network, so that targets with a large
     offset keep their digits.
 
