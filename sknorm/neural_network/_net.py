@@ -33,7 +33,7 @@ _INFERENCE_ROWS = 8192
 # and its prediction does not depend on how many rows stand beside it.
 _ROW_TILE = 32
 
-_KEPT_APART = 1000
+_KEPT_APART = 250
 
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
@@ -63,7 +63,7 @@ def forward_rows(module: nn.Module, X: Tensor | MappedTable) -> Iterator[Tensor]
 def stack_scalars(scalars: Iterable[Tensor]) -> Tensor:
     """Stack scalars that are computed one by one, without waiting for the device.
 
-    No more than a thousand are kept apart: they lie about in memory where a layer's
+    No more than some are kept apart: they lie about in memory where a layer's
     output was, which then no longer fits in, so that each would cost as much as that.
     """
     left, stacks = iter(scalars), []

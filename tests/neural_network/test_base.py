@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 import torch
 from skorch.callbacks import Callback, Checkpoint, EpochScoring
@@ -262,6 +263,25 @@ def test_rows_without_room_on_the_device_give_the_same_fit(
     assert torch.equal(weights_of(resident), weights_of(streamed))
     # Slices to validate on have the rows that they have on the device.
     assert resident.validation_loss_curve_ == streamed.validation_loss_curve_
+
+
+@pytest.mark.parametrize("cls", [NormMLPClassifier, NormMLPRegressor])
+def test_parquet_batch_by_batch_is_learned_as_the_whole_is(rng, tmp_path, cls):
+    path, n_rows = tmp_path / "table.parquet", 2_000
+    frame = pd.DataFrame(rng.standard_normal((n_rows, 3)), columns=list("abc"))
+    frame["y"] = (frame["a"] + frame["b"] > 0).astype(float)
+    frame.to_parquet(path, row_group_size=500)
+    model = quick(cls, lr=0.01, batch_size=100)
+    first = {"classes": [0.0, 1.0]} if cls is NormMLPClassifier else {}
+    for _ in range(5):
+        for batch in pq.ParquetFile(path).iter_batches(batch_size=500):
+            part = batch.to_pandas()
+            model.partial_fit(part[list("abc")], part["y"], **first)
+    whole = quick(cls, lr=0.01, batch_size=100, max_epochs=5, lr_schedule="constant")
+    X, y = frame[list("abc")], frame["y"]
+    assert model.score(X, y) == pytest.approx(whole.fit(X, y).score(X, y), abs=0.05)
+    assert model.score(X, y) > 0.6
+    assert len(model.history_) == 20
 
 
 PEAKS = """
