@@ -9,11 +9,9 @@ what the fit or the transform takes: 100 % is as fast as memory allows.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,9 +19,9 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
+from _large import GIB, draw_lines, growth, in_process, table_in_file
 from _machine import heading
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import (
@@ -35,9 +33,7 @@ from sklearn.preprocessing import (
 
 from sknorm import preprocessing as ours
 
-IMAGES = Path(__file__).resolve().parents[1] / "docs" / "images"
 LARGE, MEDIUM, SMALL = (1_000_000, 50), (10_000, 20), (150, 4)
-GIB = 2**30
 THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
@@ -301,46 +297,13 @@ def missing_and_weighted(X):
         )
 
 
-CHILD = """
-import json, sys, time, warnings
-import numpy as np
-sys.path.insert(0, {folder!r})
-import standardizers as bench
-warnings.simplefilter("ignore")
-print(json.dumps(bench.{call}))
-"""
-
-
-def in_process(call, **environment):
-    """Return what a function of this file returns in a process of its own."""
-    code = CHILD.format(folder=str(Path(__file__).parent), call=call)
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        check=True,
-        stdout=subprocess.PIPE,
-        env={**os.environ, **environment},
-    )
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def status(field):
-    """Return a field of the kernel's account of this process, in bytes."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field):
-            return 1024 * int(line.split()[1])
-    raise KeyError(field)
-
-
 def extra_memory(name, whose, dtype):
     """Return how much a fit adds at its peak, and the size of the input."""
     X = heavy_tailed(LARGE, dtype)
     family = FAMILIES[name]
     scaler = family.ours() if whose == "ours" else family.theirs
     scaler.fit(X[:20_000])  # Loads and compiles what it needs.
-    before = status("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # Forgets the peak until now.
-    scaler.fit(X)
-    return status("VmHWM") - before, X.nbytes
+    return growth(lambda: scaler.fit(X)), X.nbytes
 
 
 def memory(names):
@@ -352,7 +315,7 @@ def memory(names):
     for dtype in ("float64", "float32"):
         for name in names:
             (mine, size), (theirs, _) = (
-                in_process(f"extra_memory({name!r}, {whose!r}, {dtype!r})")
+                in_process(__file__, f"extra_memory({name!r}, {whose!r}, {dtype!r})")
                 for whose in ("ours", "theirs")
             )
             share = FAMILIES[name].memory
@@ -381,19 +344,19 @@ def first(names):
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
             call = f"first_call({name!r})"
-            new, again = (in_process(call, NUMBA_CACHE_DIR=folder) for _ in range(2))
+            new, again = (
+                in_process(__file__, call, NUMBA_CACHE_DIR=folder) for _ in range(2)
+            )
         print(f"{name:42}{new:16.1f}{again:16.2f}{5:9} {verdict(5, new)}", flush=True)
 
 
 def lines(names, largest=8 * GIB):
     """Cost against size, on a file mapped into memory."""
     print("\nfit of memory-mapped float32, seconds, and nanoseconds per number")
-    with tempfile.TemporaryDirectory(dir=os.environ.get("SKNORM_BENCH_DIR")) as folder:
-        path = Path(folder) / "table"
-        block = heavy_tailed((100_000, 50), np.float32)
-        with path.open("wb") as file:
-            for _ in range(largest // block.nbytes):
-                block.tofile(file)
+    block = heavy_tailed((100_000, 50), np.float32)
+    with table_in_file(block, largest) as path:
+        if path is None:
+            return
         whole = np.memmap(path, np.float32, "r").reshape(-1, 50)
         rows = {
             f"{len(X) / 1e6:.1f} M x {X.shape[1]}": X
@@ -422,35 +385,13 @@ def lines(names, largest=8 * GIB):
                 print(f"{name:25}" + "".join(cells), flush=True)
                 if title == "rows":
                     found[name] = points
-    draw(found)
-
-
-def draw(found):
-    """Draw seconds against GiB, on axes where a straight line of slope 1 is linear."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-    from matplotlib.ticker import NullLocator
-
-    figure, ax = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    markers = "osD^v"
-    colors = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"]
-    for (name, points), marker, color in zip(
-        found.items(), markers, colors, strict=False
-    ):
-        size, taken = np.array(points).T
-        ax.loglog(size, taken, marker=marker, color=color, label=name)
-        ax.loglog(size, taken[0] * size / size[0], ":", color=color, alpha=0.6)
-    ax.set_xticks(size, [f"{gib:g}" for gib in size])
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.set_xlabel("input, float32, memory-mapped [GiB]")
-    ax.set_ylabel("fit [s]")
-    ax.set_title("Cost of a fit grows with the rows (dotted: exactly so)")
-    ax.grid(alpha=0.3)
-    ax.legend()
-    figure.savefig(IMAGES / "standardizers_linear.png", dpi=120)
-    plt.close(figure)
+    draw_lines(
+        found,
+        "standardizers_linear.png",
+        xlabel="input, float32, memory-mapped [GiB]",
+        ylabel="fit [s]",
+        title="Cost of a fit grows with the rows (dotted: exactly so)",
+    )
 
 
 PARTS = {"small": small, "large": large, "memory": memory, "first": first}

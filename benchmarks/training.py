@@ -5,6 +5,9 @@ same network (fused Adam, slices of one tensor), skorch as shipped with the same
 and scikit-learn's ``MLPClassifier`` in float32, which has no norm layers. A time is the
 median over rounds of that of a fit, less that of a fit of one epoch, by epoch.
 
+Memory and the cost by rows are measured of fits alone: memory in processes of their
+own, rows also in a file that is mapped into memory and never in it as a whole.
+
 With ``--device cuda`` the first two, skorch and steps recorded as a CUDA graph take
 turns on that device, and what is printed too is the share of the time that kernels run.
 """
@@ -19,6 +22,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from _large import GIB, draw_lines, growth, in_process, table_in_file
 from _machine import heading
 from sklearn.datasets import load_breast_cancer, load_digits, make_classification
 from sklearn.neural_network import MLPClassifier
@@ -202,6 +206,114 @@ def predictions(rounds):
     )
 
 
+COLUMNS = 40
+# Rows that cost is measured against, and what a fit on a file may add to the process.
+ROWS, MAPPED_GROWTH = (20_000, 60_000, 200_000, 600_000, 2_000_000), 2 * GIB
+
+
+def random_rows(n_rows, dtype=np.float32):
+    """Return a table and labels."""
+    X = np.random.default_rng(0).standard_normal((n_rows, COLUMNS), dtype)
+    return X, (X[:, 0] + X[:, 1] > 0).astype(int)
+
+
+def estimator(**options):
+    return NormMLPClassifier(
+        HIDDEN, batch_size=BATCH, max_epochs=1, random_state=0, device="cpu", **options
+    )
+
+
+def extra_memory(dtype, work):
+    """Return what a fit or a prediction adds at its peak, and the size of the input."""
+    model = estimator().fit(*random_rows(ROWS[0]))
+    X, y = random_rows(1_000_000, dtype)
+    calls = {
+        "fit": lambda: estimator().fit(X, y),
+        "predict": lambda: model.predict(X),
+    }
+    return growth(calls[work]), X.nbytes
+
+
+def memory():
+    """Print the memory that fits and predictions of arrays add at their peak."""
+    print(
+        f"\nextra memory at its peak, 1 000 000 x {COLUMNS}\n"
+        f"{'':22}{'input MiB':>11}{'extra MiB':>11}{'allowed':>9}"
+    )
+    for dtype in ("float64", "float32"):
+        for work in ("fit", "predict"):
+            call = f"extra_memory({dtype!r}, {work!r})"
+            extra, size = in_process(__file__, call)
+            # One copy in float32, and 15 %.
+            allowed = 1_000_000 * COLUMNS * 4 + 0.15 * size
+            print(
+                f"{work + ', ' + dtype:22}{size / 2**20:11.0f}{extra / 2**20:11.0f}"
+                f"{allowed / 2**20:9.0f} {'ok' if extra <= allowed else '--'}",
+                flush=True,
+            )
+
+
+def epoch_on(X, y):
+    """Return the seconds that an epoch takes."""
+    return estimator().fit(X, y).history_[-1, "dur"]
+
+
+def epoch_on_file(path, n_rows):
+    """Return the seconds of an epoch on a file, and what fit and predict add."""
+    estimator().fit(*random_rows(ROWS[0])).predict_proba(random_rows(ROWS[0])[0])
+    X = np.memmap(path, np.float32, "r", shape=(n_rows, COLUMNS))
+    y = np.tile(random_rows(ROWS[0])[1], -(-n_rows // ROWS[0]))[:n_rows]
+    model = estimator()
+    in_fit = growth(lambda: model.fit(X, y))
+    in_predict = growth(lambda: model.predict_proba(X))
+    return model.history_[-1, "dur"], in_fit, in_predict
+
+
+def lines(gib):
+    """Print the time of an epoch against rows, in memory and in a file, and draw it."""
+    head = f"{'':12}{'rows':>11}{'input GiB':>11}{'s':>9}{'ns a number':>13}"
+    print(
+        f"\nan epoch, hidden layers {HIDDEN}, batch {BATCH}, {COLUMNS} columns, float32"
+        f"\n{head}{'fit +MiB':>10}{'predict +MiB':>14}{'allowed':>9}"
+    )
+    found = {"array": [], "mapped file": []}
+
+    def row(kind, n_rows, taken):
+        found[kind].append((n_rows / 1e6, taken))
+        size = n_rows * COLUMNS
+        print(
+            f"{kind:12}{n_rows:11}{4 * size / GIB:11.3f}{taken:9.2f}"
+            f"{1e9 * taken / size:13.1f}",
+            end="",
+        )
+
+    for n_rows in ROWS:
+        X, y = random_rows(n_rows)
+        row("array", n_rows, min(epoch_on(X, y) for _ in range(3)))
+        print(flush=True)
+    block, _ = random_rows(ROWS[0])
+    with table_in_file(block, int(gib * GIB)) as path:
+        whole = 0 if path is None else path.stat().st_size // (4 * COLUMNS)
+        for n_rows in (whole // 16, whole // 4, whole) if whole else ():
+            call = f"epoch_on_file({str(path)!r}, {n_rows})"
+            taken, *extra = in_process(__file__, call)
+            row("mapped file", n_rows, taken)
+            verdict = "ok" if max(extra) <= MAPPED_GROWTH else "--"
+            in_fit, in_predict = (size / 2**20 for size in extra)
+            print(
+                f"{in_fit:10.0f}{in_predict:14.0f}{MAPPED_GROWTH / 2**20:9.0f} "
+                f"{verdict}",
+                flush=True,
+            )
+    draw_lines(
+        {kind: points for kind, points in found.items() if points},
+        "training_linear.png",
+        xlabel=f"rows of {COLUMNS} columns [millions]",
+        ylabel="epoch [s]",
+        title="Cost of an epoch grows with the rows (dotted: exactly so)",
+    )
+
+
 def in_kernels(work):
     """Return the seconds that kernels run on the CUDA device, copies among them."""
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
@@ -268,14 +380,15 @@ def device_name(device):
     return torch.cuda.get_device_name(kind) if kind.type == "cuda" else kind
 
 
-PARTS = {"epochs": epochs, "predictions": predictions}
+PARTS = ("epochs", "predictions", "memory", "lines")
 
 
 def main():
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=PARTS)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--gib", type=float, default=8, help="size of the file")
     parser.add_argument("--device", help="compare epochs there instead of all parts")
     args = parser.parse_args()
     # scikit-learn says of every fit that it hasn't converged.
@@ -285,9 +398,15 @@ def main():
     if args.device:
         on_device(args.rounds, args.device)
         return
+    parts = {
+        "epochs": partial(epochs, args.rounds),
+        "predictions": partial(predictions, args.rounds),
+        "memory": memory,
+        "lines": partial(lines, args.gib),
+    }
     for part in PARTS:
         if part in args.parts:
-            PARTS[part](args.rounds)
+            parts[part]()
 
 
 if __name__ == "__main__":
