@@ -288,7 +288,7 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
     def _check(self, X, y, sample_weight, X_val, y_val, *, go_on, classes=None):
         """Validate everything and return what to train on and what to validate on."""
         X, y = self._check_data(X, y, reset=not go_on, dtype=self.dtype)
-        sample_weight = check_sample_weight(sample_weight, X)
+        sample_weight = check_sample_weight(sample_weight, y)
         y = self._check_y(y)
         if not go_on:
             self._targets = self._make_targets(y, sample_weight, classes)

@@ -210,6 +210,15 @@ def test_rows_of_a_file_are_held_out_weighted_and_left_out(table, tmp_path):
     assert np.isfinite(model.history_[-1, "score"])
 
 
+@pytest.mark.usefixtures("_files_stay", "dispatch")
+def test_files_are_taken_where_other_libraries_arrays_are(table, tmp_path):
+    X, y = table
+    model = quick(class_weight="balanced").fit(
+        in_file(X, tmp_path), y, np.arange(120.0)
+    )
+    assert model.predict(in_file(X, tmp_path)).shape == (120,)
+
+
 @pytest.mark.usefixtures("_files_stay")
 def test_files_to_validate_on_and_to_go_on_with(table, tmp_path):
     X, y = table
