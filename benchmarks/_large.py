@@ -101,7 +101,7 @@ def draw_lines(found, name, *, xlabel, ylabel, title):
         ax.loglog(size, taken[0] * size / size[0], ":", color=color, alpha=0.6)
     sizes = sorted({size for points in found.values() for size, _ in points})
     # Labels of sizes close together would lie on each other.
-    apart = [size for last, size in pairwise([0, *sizes]) if size > 1.3 * last]
+    apart = [size for last, size in pairwise([0, *sizes]) if size > 1.6 * last]
     ax.set_xticks(apart, [f"{size:.3g}" for size in apart])
     ax.xaxis.set_minor_locator(NullLocator())
     ax.set_xlabel(xlabel)
