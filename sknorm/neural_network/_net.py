@@ -30,7 +30,8 @@ _INFERENCE_ROWS = 8192
 
 # Matrix kernels treat the rows left over after the last full tile by other code, which
 # rounds differently. Filled up to a multiple of this, every row meets the same kernel,
-# and its prediction does not depend on how many rows stand beside it.
+# and its prediction does not depend on how many rows stand beside it. Layers of a few
+# units are left: kernels treat their rows by the place, if inputs are no multiple of 4.
 _ROW_TILE = 32
 
 _KEPT_APART = 250

@@ -49,8 +49,10 @@ def test_forward_rows_gives_each_row_once(n_rows):
     torch.testing.assert_close(output, module(X).detach())
 
 
-def test_a_row_does_not_depend_on_its_neighbours(rng):
-    module = nn.Sequential(nn.Linear(17, 64), nn.Tanh(), nn.Linear(64, 1)).eval()
+@pytest.mark.parametrize(("width", "n_outputs"), [(64, 1), (16, 3), (48, 7)])
+def test_a_row_does_not_depend_on_its_neighbours(rng, width, n_outputs):
+    layers = nn.Linear(17, width), nn.Tanh(), nn.Linear(width, n_outputs)
+    module = nn.Sequential(*layers).eval()
     X = torch.from_numpy(rng.standard_normal((100, 17)).astype(np.float32))
     together = torch.cat(list(forward_rows(module, X)))
     alone = torch.cat([next(forward_rows(module, X[i : i + 1])) for i in range(100)])
