@@ -93,7 +93,7 @@ def scale_columns(
     if is_foreign(X):
         kernel = array_kernels("apply").scale_columns
         return kernel(X, center, scale, out, clip, on_infinite)
-    factor, divisor = _multiplied(scale)
+    factor, divisor = _factor_or_divisor(scale)
     how = _Map(center, factor, divisor, clip, undo=False)
     return _apply(X, how, out, on_infinite)
 
@@ -239,7 +239,7 @@ class _Map:
         return [np.asarray(part, dtype=np.float64) for part in parts]
 
 
-def _multiplied(
+def _factor_or_divisor(
     scale: np.ndarray | None,
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Return 1 over a scale and None, or None and the scale if no double is that."""

@@ -333,7 +333,7 @@ def _column_scores(columns: list[Knots], offset: float) -> np.ndarray:
         for i in (0, 1)
     )
     # Columns without ties have the same, of the same number of values.
-    alike = all(column.through is columns[0].through for column in columns)
+    alike = all(_same_ranks(column, columns[0]) for column in columns)
     of_all = columns[:1] if alike else columns
     before = side_by_side([column.before for column in of_all])
     through = side_by_side([column.through for column in of_all])
@@ -349,6 +349,15 @@ def _column_scores(columns: list[Knots], offset: float) -> np.ndarray:
     # Of a constant column, or if weights are too far apart for a double to tell.
     std[std == 0] = 1.0
     return scores / std
+
+
+def _same_ranks(a: Knots, b: Knots) -> bool:
+    if a.through is b.through:
+        return True
+    return all(
+        np.array_equal(getattr(a, name), getattr(b, name))
+        for name in ("through", "before", "mass")
+    )
 
 
 def _column_sums(table: np.ndarray, columns: list[Knots]) -> np.ndarray:
