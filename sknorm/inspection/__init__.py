@@ -7,11 +7,41 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sknorm.inspection._activation import ActivationDisplay
+    from sknorm.inspection._loss_surface import LossSurfaceDisplay
+    from sknorm.inspection._search_heatmap import SearchHeatmapDisplay
+    from sknorm.inspection._signal_monitor import SignalMonitor
+    from sknorm.inspection._signal_propagation import SignalPropagationDisplay
+    from sknorm.inspection._signal_report import LayerReport, SignalReport
     from sknorm.inspection._standardization import StandardizationDisplay
+    from sknorm.inspection._training_history import TrainingHistoryDisplay
+    from sknorm.inspection._training_signal import TrainingSignalDisplay
 
-__all__ = ["StandardizationDisplay"]
+__all__ = [
+    "ActivationDisplay",
+    "LayerReport",
+    "LossSurfaceDisplay",
+    "SearchHeatmapDisplay",
+    "SignalMonitor",
+    "SignalPropagationDisplay",
+    "SignalReport",
+    "StandardizationDisplay",
+    "TrainingHistoryDisplay",
+    "TrainingSignalDisplay",
+]
 
-_HOMES = {"StandardizationDisplay": "_standardization"}
+_HOMES = {
+    "ActivationDisplay": "_activation",
+    "LayerReport": "_signal_report",
+    "LossSurfaceDisplay": "_loss_surface",
+    "SearchHeatmapDisplay": "_search_heatmap",
+    "SignalMonitor": "_signal_monitor",
+    "SignalPropagationDisplay": "_signal_propagation",
+    "SignalReport": "_signal_report",
+    "StandardizationDisplay": "_standardization",
+    "TrainingHistoryDisplay": "_training_history",
+    "TrainingSignalDisplay": "_training_signal",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,562 @@
+"""A verdict on every layer of a network, with what to change."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.pipeline import Pipeline, make_pipeline
+
+from sknorm.inspection._probe import LayerSignal, Table, probe
+from sknorm.inspection._theory import Prediction, predict_layers
+from sknorm.inspection._verdicts import (
+    LIMIT,
+    Finding,
+    Remedy,
+    Setting,
+    judge_inputs,
+    judge_layer,
+    lower_rate,
+    prescribe,
+)
+from sknorm.neural_network._base import BaseNormMLP
+from sknorm.neural_network._opened import OpenedNetwork, open_estimator
+from sknorm.nn.activations import resolve_activation
+from sknorm.preprocessing import QuantileStandardizer, Standardizer
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["LayerReport", "SignalReport"]
+
+# Rows that are sent through the network: more tell nothing new.
+_ROWS = 2048
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One row of a report: the inputs, a linear layer's units, or the target.
+
+    Shares are in [0, 1]; what a row has no such number of is NaN.
+    """
+
+    layer: str
+    """``"inputs"``, ``"hidden 1"``, ..., ``"output"``, or ``"target"``."""
+    module: str
+    """Name of the linear layer in the network's ``named_modules()``."""
+    units: int
+    """Number of columns or units; of many members, those of all."""
+    mean: float
+    """Mean of the pre-activations."""
+    std: float
+    """Their standard deviation, over rows and units."""
+    sweet_spot: float = math.nan
+    """Share in the activation's sweet spot."""
+    saturated: float = math.nan
+    """Share where the activation has less than 5 % of its steepest slope."""
+    dead: float = math.nan
+    """Share of units that are there for every row."""
+    effective_rank: float = math.nan
+    """Number of directions that the units vary in: (sum of eigenvalues of their
+    covariance)^2 / (sum of squares)."""
+    correlation: float = math.nan
+    """Mean absolute correlation between units."""
+    twins: float = math.nan
+    """Share of units that have the weights of another one."""
+    grad_std: float = math.nan
+    """Standard deviation of a row's gradient with respect to pre-activations."""
+    grad_ratio: float = math.nan
+    """Length of that gradient beside that of the next layer."""
+    weight_std: float = math.nan
+    """Standard deviation of the weights."""
+    update_ratio: float = math.nan
+    """Length of one step of the optimizer, at the full ``lr``, beside the weights'."""
+    q: float = math.nan
+    """Mean square of the pre-activations."""
+    q_theory: float = math.nan
+    """What mean-field theory expects of these weights and inputs."""
+    chi: float = math.nan
+    """``grad_ratio`` squared."""
+    chi_theory: float = math.nan
+    """What mean-field theory expects of it."""
+    fixed_point: float = math.nan
+    """Where ``q`` would end if all layers were like this one."""
+    verdict: str = "healthy"
+    """One of healthy, vanishing, exploding, saturated, dead, shifted, symmetric and
+    batch too small."""
+    why: str = ""
+    """The number behind the verdict."""
+    hint: str = ""
+    """What to change, or which layer this one follows."""
+
+
+class SignalReport:
+    """How the signal fares in each layer of a network, and what to change.
+
+    Made by :meth:`from_estimator`.
+
+    Parameters
+    ----------
+    layers : list of LayerReport
+        Inputs, layers and target, in the order in which the signal meets them.
+    remedy : Remedy or None
+        What to change, None if nothing is wrong.
+    is_fitted : bool
+        Whether the network had been trained.
+
+    Attributes
+    ----------
+    layers : list of LayerReport
+        As given.
+    is_fitted : bool
+        As given.
+    verdict : str
+        That of the first row that isn't healthy, or ``"healthy"``.
+    hint : str
+        What to change, empty if nothing.
+    suggested_params : dict
+        Parameters of the network to set, with their values.
+
+    See Also
+    --------
+    SignalMonitor : The same numbers during training.
+    SignalPropagationDisplay : The signal over the depth of networks, drawn.
+
+    Notes
+    -----
+    Pre-activations are what reaches an activation, behind a norm layer if it stands
+    before; of layers without an activation they are the layer's outputs. A fitted
+    network is looked at as it predicts. One that isn't fitted is built as ``fit`` would
+    build it, from fresh copies of the steps before it, and its norm layers take their
+    statistics over the rows given. Dropout is off.
+
+    Verdicts, the first that holds:
+
+    ===================  ============================================================
+    exploding            something isn't finite
+    batch too small      a norm takes statistics over fewer than 9 rows: it knows the
+                         variance to no better than a half, sqrt(2 / (n - 1))
+    symmetric            more than half of the units have the weights of another one
+    exploding            std above e^3 = 20
+    vanishing            std below e^-3 = 0.05
+    dead                 more than half of the units are flat for all rows
+    saturated            more than half of what N(0, 1) would leave alive is where an
+                         activation that is flat on both sides is flat
+    shifted              the mean is 3 standard deviations off zero; of inputs, the
+                         columns' means are, in root mean square
+    exploding, vanishing the gradient is e^3 times that of the last layer, or e^-3
+    exploding            one step moves the weights by more than their own size
+    ===================  ============================================================
+
+    Signals of mean-field theory change by a factor of e over a depth scale, and
+    networks train up to about six of them [1]_: variances may change by e^6, standard
+    deviations by e^3. Of trained networks gradients and outputs may by e^6, because
+    theory is about weights as they are drawn. The target of a regressor is judged
+    after it was standardized: it explodes if a value is beyond e^3.
+
+    The hint of the whole report treats the first row that isn't healthy; others may
+    follow from it. For a trained network given with ``y``, the state before training is
+    looked at too: what was well at the start was spoilt by the learning rate.
+
+    References
+    ----------
+    .. [1] S. Schoenholz, J. Gilmer, S. Ganguli and J. Sohl-Dickstein, "Deep Information
+       Propagation", ICLR 2017.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sknorm.inspection import SignalReport
+    >>> from sknorm.neural_network import NormMLPClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> network = NormMLPClassifier((16,), norm="none", init="zeros")
+    >>> report = SignalReport.from_estimator(network, X / 10, y)
+    >>> report.verdict
+    'symmetric'
+    >>> report.suggested_params
+    {'init': 'auto'}
+    """
+
+    def __init__(
+        self, layers: list[LayerReport], *, remedy: Remedy | None, is_fitted: bool
+    ) -> None:
+        self.layers = layers
+        self.is_fitted = is_fitted
+        self._remedy = remedy
+
+    @classmethod
+    def from_estimator(
+        cls, estimator: Any, X: Any, y: Any = None, *, max_rows: int = _ROWS
+    ) -> SignalReport:
+        """Look at the network in an estimator.
+
+        The estimator stays as it is.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A network of :mod:`sknorm.neural_network`, fitted or not: alone, last in a
+            ``Pipeline``, inside a ``TransformedTargetRegressor``, or the best one of a
+            fitted search.
+        X : array-like or data frame of shape (n_samples, n_features)
+            Rows as the estimator is given them, at least 2.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
+            Their targets. Without them the gradient is that of random directions of the
+            outputs, and there is no ``update_ratio``. Needed if it isn't fitted.
+        max_rows : int, default=2048
+            Of more rows so many are looked at, evenly spaced.
+
+        Returns
+        -------
+        SignalReport
+
+        Raises
+        ------
+        TypeError
+            If there is no network of sknorm's in the estimator.
+        ValueError
+            If there are fewer than two rows, if X isn't what the estimator was fitted
+            on, or if there is no y and it isn't fitted.
+        """
+        opened = open_estimator(estimator, X, y, max_rows=max_rows)
+        setting = _setting(opened)
+        inputs, signals = probe(
+            opened.network,
+            opened.X,
+            opened.y,
+            opened.criterion,
+            setting.activation,
+            weight=opened.weight,
+            optimizer=opened.optimizer,
+            batch_statistics=not opened.is_fitted,
+        )
+        rows, first = _judge(opened, inputs, signals, setting)
+        remedy = None
+        if first is not None:
+            remedy = _remedy(estimator, X, y, max_rows, first, setting)
+            rows = _with_hints(rows, remedy)
+        return cls(rows, remedy=remedy, is_fitted=opened.is_fitted)
+
+    # -- what it says ------------------------------------------------------------------
+
+    @property
+    def first(self) -> LayerReport | None:
+        """The first row that isn't healthy, None if all are."""
+        return next((row for row in self.layers if row.verdict != "healthy"), None)
+
+    @property
+    def verdict(self) -> str:
+        """Verdict of the first row that isn't healthy, or ``"healthy"``."""
+        return "healthy" if self.first is None else self.first.verdict
+
+    @property
+    def hint(self) -> str:
+        """What to change, empty if nothing."""
+        return "" if self._remedy is None else self._remedy.text
+
+    @property
+    def suggested_params(self) -> dict[str, Any]:
+        """Parameters of the network to set, with their values."""
+        return {} if self._remedy is None else dict(self._remedy.params)
+
+    @property
+    def summary(self) -> str:
+        """The report in a line."""
+        state = "trained" if self.is_fitted else "before training"
+        if self.first is None:
+            return f"The signal is healthy in all {len(self.layers)} rows ({state})."
+        row = self.first
+        return (
+            f"{row.layer}: {row.verdict}, {row.why} ({state}). "
+            f"{self.hint[:1].upper()}{self.hint[1:]}."
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the report as a data frame, a row for each layer.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Indexed by ``layer``; the columns are the fields of :class:`LayerReport`.
+        """
+        import pandas as pd
+
+        return pd.DataFrame([vars(row) for row in self.layers]).set_index("layer")
+
+    def remedied(self, estimator: Any) -> Any:
+        """Return a copy of an estimator that isn't fitted, with the hint followed.
+
+        Parameters
+        ----------
+        estimator : estimator
+            What the report was made of.
+
+        Returns
+        -------
+        estimator
+            A clone, with parameters set, or with a ``Standardizer`` in front or a
+            ``TransformedTargetRegressor`` around it.
+        """
+        fresh = clone(estimator)
+        if self._remedy is None:
+            return fresh
+        if self._remedy.normalize_target:
+            inner, transformer = fresh, QuantileStandardizer()
+            if isinstance(fresh, TransformedTargetRegressor):
+                return fresh.set_params(transformer=transformer)
+            return TransformedTargetRegressor(inner, transformer=transformer)
+        if self._remedy.standardize_inputs:
+            return _standardized(fresh)
+        prefix = _path_to_network(fresh)
+        params = {f"{prefix}{k}": v for k, v in self._remedy.params.items()}
+        return fresh.set_params(**params)
+
+    def __repr__(self) -> str:
+        """Return the summary over a table of what is most telling."""
+        return "\n".join([self.summary, "", *_text_table(self.layers)])
+
+    def _repr_html_(self) -> str:
+        from sknorm.inspection._signal_html import fragment
+
+        return fragment(self)
+
+    def save(self, path: Any) -> None:
+        """Write the report as a web page that needs nothing but itself.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Where to, such as ``"report.html"``.
+        """
+        from sknorm.inspection._signal_html import page
+
+        Path(path).write_text(page(self), encoding="utf-8")
+
+
+# -- judging ---------------------------------------------------------------------------
+
+
+def _setting(opened: OpenedNetwork) -> Setting:
+    estimator = opened.estimator
+    linears = getattr(opened.network, "named_linears", None)
+    count = len(opened.network.linears) if linears is None else len(list(linears()))
+    return Setting(
+        params=estimator.get_params(deep=False),
+        activation=resolve_activation(estimator.activation),
+        batch_size=opened.net.batch_size,
+        n_hidden=count - 1,
+        is_fitted=opened.is_fitted,
+    )
+
+
+@dataclass(frozen=True)
+class _First:
+    finding: Finding
+    signal: LayerSignal | None
+
+
+def _judge(
+    opened: OpenedNetwork,
+    inputs: Table,
+    signals: list[LayerSignal],
+    setting: Setting,
+) -> tuple[list[LayerReport], _First | None]:
+    """Return a row for each thing that can be sick, and the first that is."""
+    # Networks for tables standardize columns themselves, and embed them.
+    takes_columns = not hasattr(opened.network, "named_linears")
+    found: list[tuple[LayerReport, Finding | None, LayerSignal | None]] = [
+        (_inputs_row(inputs), judge_inputs(inputs) if takes_columns else None, None)
+    ]
+    predictions = predict_layers(inputs, signals, setting.activation)
+    for index, (signal, expected) in enumerate(zip(signals, predictions, strict=True)):
+        behind = signals[index + 1] if index + 1 < len(signals) else None
+        name = "output" if behind is None else f"hidden {index + 1}"
+        row = _layer_row(name, signal, behind, expected)
+        found.append((row, judge_layer(signal, signals[-1], setting), signal))
+    target = _target_row(opened)
+    if target is not None:
+        found.append(target)
+    rows = [
+        row
+        if finding is None
+        else replace(row, verdict=finding.verdict, why=finding.why)
+        for row, finding, _ in found
+    ]
+    sick = ((finding, signal) for _, finding, signal in found if finding is not None)
+    first = next(sick, None)
+    return rows, None if first is None else _First(*first)
+
+
+def _inputs_row(inputs: Table) -> LayerReport:
+    return LayerReport(
+        layer="inputs",
+        module="",
+        units=inputs.units,
+        mean=inputs.mean,
+        std=inputs.std,
+        effective_rank=inputs.effective_rank,
+        correlation=inputs.correlation,
+        q=inputs.mean_square,
+    )
+
+
+def _layer_row(
+    name: str,
+    layer: LayerSignal,
+    behind: LayerSignal | None,
+    expected: Prediction,
+) -> LayerReport:
+    signal = layer.signal
+    ratio = math.nan
+    if behind is not None and behind.grad_norm:
+        ratio = layer.grad_norm / behind.grad_norm
+    nothing = Table(0, *[math.nan] * 7, finite=False)
+    signal = nothing if signal is None else signal
+    return LayerReport(
+        layer=name,
+        module=layer.name,
+        units=signal.units,
+        mean=signal.mean,
+        std=signal.std,
+        sweet_spot=layer.sweet_spot,
+        saturated=layer.flat,
+        dead=layer.dead,
+        effective_rank=signal.effective_rank,
+        correlation=signal.correlation,
+        twins=layer.twins,
+        grad_std=layer.grad_std,
+        grad_ratio=ratio,
+        weight_std=layer.weight_std,
+        update_ratio=layer.update,
+        q=signal.mean_square,
+        q_theory=expected.q,
+        chi=ratio**2,
+        chi_theory=expected.chi,
+        fixed_point=expected.fixed_point,
+    )
+
+
+def _target_row(
+    opened: OpenedNetwork,
+) -> tuple[LayerReport, Finding | None, LayerSignal | None] | None:
+    """Return a row for real targets in their own units, None for classes."""
+    if opened.y is None or not opened.y.is_floating_point():
+        return None
+    y = opened.y.double().cpu().numpy()
+    if np.isin(y, (0.0, 1.0)).all():
+        return None  # Indicators of labels.
+    row = LayerReport(
+        layer="target", module="", units=y.shape[1], mean=y.mean(), std=y.std()
+    )
+    largest = float(np.abs(y).max())
+    if largest <= LIMIT:
+        return row, None, None
+    why = f"the largest is {largest:.3g} standard deviations off the mean"
+    return row, Finding("exploding", "target", why), None
+
+
+def _remedy(
+    estimator: Any, X: Any, y: Any, max_rows: int, first: _First, setting: Setting
+) -> Remedy:
+    """Prescribe for what was sick first, before training if it was by then."""
+    if first.finding.kind == "target":
+        return Remedy(
+            "give the target a normal distribution: TransformedTargetRegressor(..., "
+            "transformer=QuantileStandardizer())",
+            normalize_target=True,
+        )
+    of_its_own = first.signal is None or first.finding.kind in ("batch", "step")
+    if of_its_own or not setting.is_fitted or y is None:
+        return prescribe(first.finding, first.signal, setting)
+    start = SignalReport.from_estimator(clone(estimator), X, y, max_rows=max_rows)
+    if start._remedy is not None and not start._remedy.normalize_target:
+        return start._remedy
+    return lower_rate(setting)
+
+
+def _with_hints(rows: list[LayerReport], remedy: Remedy) -> list[LayerReport]:
+    """Give the first sick row the remedy, and the others what they follow."""
+    first = next(row.layer for row in rows if row.verdict != "healthy")
+    return [
+        row
+        if row.verdict == "healthy"
+        else replace(
+            row, hint=remedy.text if row.layer == first else f"first mend {first}"
+        )
+        for row in rows
+    ]
+
+
+# -- following a hint ------------------------------------------------------------------
+
+
+def _path_to_network(estimator: Any) -> str:
+    """Return what stands before the network's parameters in ``set_params``."""
+    if isinstance(estimator, BaseNormMLP):
+        return ""
+    if isinstance(estimator, Pipeline):
+        name, last = estimator.steps[-1]
+        return f"{name}__{_path_to_network(last)}"
+    if isinstance(estimator, TransformedTargetRegressor):
+        return f"regressor__{_path_to_network(estimator.regressor)}"
+    # A search: its estimator is what every candidate is a copy of.
+    return f"estimator__{_path_to_network(estimator.estimator)}"
+
+
+def _standardized(estimator: Any) -> Any:
+    """Return an estimator with a Standardizer right before its network."""
+    if isinstance(estimator, Pipeline):
+        *steps, last = estimator.steps
+        return Pipeline([*steps, ("standardizer", Standardizer()), last])
+    if isinstance(estimator, TransformedTargetRegressor):
+        return estimator.set_params(regressor=_standardized(estimator.regressor))
+    if isinstance(estimator, BaseNormMLP):
+        return make_pipeline(Standardizer(), estimator)
+    return estimator.set_params(estimator=_standardized(estimator.estimator))
+
+
+# -- as text ---------------------------------------------------------------------------
+
+_SHOWN = {
+    "layer": "layer",
+    "units": "units",
+    "mean": "mean",
+    "std": "std",
+    "sweet_spot": "in spot",
+    "saturated": "flat",
+    "dead": "dead",
+    "effective_rank": "rank",
+    "grad_std": "grad std",
+    "grad_ratio": "ratio",
+    "update_ratio": "update",
+    "verdict": "verdict",
+}
+_SHARES = {"sweet_spot", "saturated", "dead"}
+
+
+def _text_table(rows: list[LayerReport]) -> list[str]:
+    cells = [list(_SHOWN.values())]
+    cells += [[shown(name, getattr(row, name)) for name in _SHOWN] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = []
+    for line in cells:
+        first, *middle, last = (
+            text.ljust(width) if i in (0, len(line) - 1) else text.rjust(width)
+            for i, (text, width) in enumerate(zip(line, widths, strict=True))
+        )
+        lines.append("  ".join([first, *middle, last]).rstrip())
+    return lines
+
+
+def shown(name: str, value: Any) -> str:
+    """Return a cell as people read it, empty for NaN."""
+    if not isinstance(value, float):
+        return str(value)
+    if math.isnan(value):
+        return ""
+    return f"{100 * value:.0f} %" if name in _SHARES else f"{value:.3g}"
