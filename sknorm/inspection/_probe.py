@@ -20,8 +20,8 @@ from sknorm.nn.tabular import ParametricActivation
 
 __all__ = ["LayerSignal", "Table", "flat_share", "probe"]
 
-# Rows and units that statistics are taken of, evenly spaced: the standard deviation of a
-# unit is then right to 2 %, and the statistics of a layer cost less than the layer.
+# Rows and units that statistics are taken of, evenly spaced: a unit's standard deviation
+# is then right to 2 %, and the statistics of a layer cost less than the layer.
 _ROWS, _ROWS_OF_PAIRS, _UNITS_OF_PAIRS = 1024, 512, 256
 
 # Where the slope of an activation is below this share of its steepest, gradients are

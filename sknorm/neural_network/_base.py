@@ -428,6 +428,8 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
             verbose=self.verbose,
         )
         self._check_batch_statistics(module, net.batch_size, len(rows))
+        # For callbacks, which are told of the net alone.
+        net.estimator_params = self.get_params(deep=False)
         return net.initialize()
 
     def _make_module(self, rows, rng):

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.pipeline import Pipeline
@@ -202,11 +201,9 @@ def _fresh(estimator: Any, X: Any, y: Any) -> OpenedNetwork:
     twin.warm_start = False
     twin._check_names()
     table, _ = twin._check(X, y, None, None, None, go_on=False)
-    # A seed that is None comes from NumPy's global state, which stays as it is.
-    state = np.random.get_state() if twin.random_state is None else None
-    seed = check_random_state(twin.random_state).randint(np.iinfo(np.int32).max)
-    if state is not None:
-        np.random.set_state(state)
+    # Where fit would take its seed from NumPy's global state, which stays as it is.
+    source = 0 if twin.random_state is None else twin.random_state
+    seed = check_random_state(source).randint(np.iinfo(np.int32).max)
     rng = np.random.default_rng(seed)
     twin._learn_columns(table, go_on=False)
     rows = twin._as_rows(table)
