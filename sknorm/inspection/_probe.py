@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +18,11 @@ from sknorm.nn.members import BatchEnsembleLinear, MemberLinear, StackedMembers
 from sknorm.nn.norms import needs_batch_statistics
 from sknorm.nn.tabular import ParametricActivation
 
-__all__ = ["LayerSignal", "Table", "flat_share", "probe"]
+__all__ = ["UNKNOWN", "LayerSignal", "Table", "flat_share", "probe"]
 
-# Rows and units that statistics are taken of, evenly spaced: a unit's standard deviation
-# is then right to 2 %, and the statistics of a layer cost less than the layer.
-_ROWS, _ROWS_OF_PAIRS, _UNITS_OF_PAIRS = 1024, 512, 256
+# Rows and units that statistics are taken of, evenly spaced: a unit's deviation is then
+# right to 2 %, and the statistics of a layer cost no more than the layer.
+_ROWS, _ROWS_OF_PAIRS, _UNITS_OF_PAIRS = 2048, 512, 256
 
 # Where the slope of an activation is below this share of its steepest, gradients are
 # as good as lost.
@@ -33,8 +33,7 @@ _REACH, _STEPS_A_UNIT = 24, 64
 _TWIN = 1e-6
 
 
-@dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """What is known of numbers that stand in columns: inputs, or one layer's units."""
 
     units: int
@@ -48,13 +47,16 @@ class Table:
     offset: float
     """Mean over columns of (mean / std)^2, its root: how far columns are off zero."""
     shift: float
-    """Mean of all numbers in units of the standard deviation within columns."""
+    """Mean of all numbers in units of their standard deviation."""
     effective_rank: float
     """Number of directions the columns vary in, by participation ratio."""
     correlation: float
     """Mean absolute correlation between columns."""
     finite: bool
     """Whether all numbers are finite."""
+
+
+UNKNOWN = Table(0, *(math.nan,) * 7, finite=False)
 
 
 @dataclass
@@ -341,21 +343,21 @@ def _describe(signal: Tensor) -> Table:
     means = rows.mean(dim=0)
     variance = (rows - means).square().mean(dim=0)
     if not bool(variance.isfinite().all()):
-        nan = math.nan
-        return Table(rows.shape[1], nan, nan, nan, nan, nan, nan, nan, finite=False)
+        return UNKNOWN._replace(units=rows.shape[1])
     mean, within = float(means.mean()), float(variance.mean())
     between = float(means.var(correction=0))
     varies = variance > 1e-20 * means.square()
     offset = (means.square() / variance)[varies].mean() if bool(varies.any()) else 0.0
     pairs = some[:, 0] if some.ndim == 3 else some
     rank, correlation = _directions(pairs.double())
+    std = math.sqrt(within + between)
     return Table(
         units=rows.shape[1],
         mean=mean,
-        std=math.sqrt(within + between),
+        std=std,
         mean_square=mean**2 + within + between,
         offset=math.sqrt(float(offset)),
-        shift=abs(mean) / math.sqrt(within) if within else math.inf * bool(mean),
+        shift=abs(mean) / std if std else (math.inf if mean else 0.0),
         effective_rank=rank,
         correlation=correlation,
         finite=True,
@@ -434,10 +436,10 @@ def _weights(part: Any) -> list[Tensor]:
         return list(dict(part.named_parameters())[part.own_name("weight")].detach())
     if isinstance(part, MemberLinear):
         return list(part.weight.detach())
-    layer = part.shared if isinstance(part, BatchEnsembleLinear) else part
+    layer: Any = part.shared if isinstance(part, BatchEnsembleLinear) else part
     if hasattr(layer, "normalized_weight"):
         with torch.no_grad():
-            return [layer.normalized_weight().detach()]
+            return [layer.normalized_weight()]
     return [layer.weight.detach()]
 
 

@@ -7,20 +7,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from sklearn.base import clone
+from sklearn.base import ClassifierMixin, clone
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from sknorm.inspection._probe import LayerSignal, Table, probe
+from sknorm.inspection._probe import UNKNOWN, LayerSignal, Table, probe
 from sknorm.inspection._theory import Prediction, predict_layers
 from sknorm.inspection._verdicts import (
-    LIMIT,
     Finding,
     Remedy,
     Setting,
     judge_inputs,
     judge_layer,
+    judge_target,
     lower_rate,
     prescribe,
 )
@@ -104,19 +103,25 @@ class SignalReport:
     ----------
     layers : list of LayerReport
         Inputs, layers and target, in the order in which the signal meets them.
-    remedy : Remedy or None
+    first : LayerReport, default=None
+        The row that is sick and explains the others, None if all are healthy.
+    remedy : Remedy, default=None
         What to change, None if nothing is wrong.
-    is_fitted : bool
+    is_fitted : bool, default=False
         Whether the network had been trained.
 
     Attributes
     ----------
     layers : list of LayerReport
         As given.
+    first : LayerReport or None
+        As given.
     is_fitted : bool
         As given.
+    summary : str
+        The report in a line.
     verdict : str
-        That of the first row that isn't healthy, or ``"healthy"``.
+        That of ``first``, or ``"healthy"``.
     hint : str
         What to change, empty if nothing.
     suggested_params : dict
@@ -159,9 +164,10 @@ class SignalReport:
     theory is about weights as they are drawn. The target of a regressor is judged
     after it was standardized: it explodes if a value is beyond e^3.
 
-    The hint of the whole report treats the first row that isn't healthy; others may
-    follow from it. For a trained network given with ``y``, the state before training is
-    looked at too: what was well at the start was spoilt by the learning rate.
+    The hint of the whole report treats the first row whose signal isn't healthy on its
+    way forward, or else the first whose gradient isn't; others may follow from it. For
+    a trained network given with ``y``, the state before training is looked at too: what
+    was well at the start was spoilt by the learning rate.
 
     References
     ----------
@@ -183,9 +189,15 @@ class SignalReport:
     """
 
     def __init__(
-        self, layers: list[LayerReport], *, remedy: Remedy | None, is_fitted: bool
+        self,
+        layers: list[LayerReport],
+        *,
+        first: LayerReport | None = None,
+        remedy: Remedy | None = None,
+        is_fitted: bool = False,
     ) -> None:
         self.layers = layers
+        self.first = first
         self.is_fitted = is_fitted
         self._remedy = remedy
 
@@ -235,23 +247,21 @@ class SignalReport:
             optimizer=opened.optimizer,
             batch_statistics=not opened.is_fitted,
         )
-        rows, first = _judge(opened, inputs, signals, setting)
-        remedy = None
-        if first is not None:
-            remedy = _remedy(estimator, X, y, max_rows, first, setting)
-            rows = _with_hints(rows, remedy)
-        return cls(rows, remedy=remedy, is_fitted=opened.is_fitted)
+        rows, found = _judge(opened, inputs, signals, setting)
+        if not found:
+            return cls(rows, is_fitted=opened.is_fitted)
+        first = min(found, key=lambda case: case.finding.kind == "backward")
+        remedy = _remedy(estimator, X, y, max_rows, first, setting)
+        rows = _with_hints(rows, first, remedy)
+        return cls(
+            rows, first=rows[first.row], remedy=remedy, is_fitted=opened.is_fitted
+        )
 
     # -- what it says ------------------------------------------------------------------
 
     @property
-    def first(self) -> LayerReport | None:
-        """The first row that isn't healthy, None if all are."""
-        return next((row for row in self.layers if row.verdict != "healthy"), None)
-
-    @property
     def verdict(self) -> str:
-        """Verdict of the first row that isn't healthy, or ``"healthy"``."""
+        """Verdict of ``first``, ``"healthy"`` if there is none."""
         return "healthy" if self.first is None else self.first.verdict
 
     @property
@@ -343,19 +353,23 @@ class SignalReport:
 
 def _setting(opened: OpenedNetwork) -> Setting:
     estimator = opened.estimator
-    linears = getattr(opened.network, "named_linears", None)
-    count = len(opened.network.linears) if linears is None else len(list(linears()))
+    network: Any = opened.network
+    is_tabular = hasattr(network, "named_linears")
+    linears = list(network.named_linears()) if is_tabular else network.linears
     return Setting(
         params=estimator.get_params(deep=False),
         activation=resolve_activation(estimator.activation),
         batch_size=opened.net.batch_size,
-        n_hidden=count - 1,
+        n_hidden=len(linears) - 1,
         is_fitted=opened.is_fitted,
     )
 
 
 @dataclass(frozen=True)
-class _First:
+class _Case:
+    """Something that is wrong, and where."""
+
+    row: int
     finding: Finding
     signal: LayerSignal | None
 
@@ -365,11 +379,11 @@ def _judge(
     inputs: Table,
     signals: list[LayerSignal],
     setting: Setting,
-) -> tuple[list[LayerReport], _First | None]:
-    """Return a row for each thing that can be sick, and the first that is."""
+) -> tuple[list[LayerReport], list[_Case]]:
+    """Return a row for each thing that can be sick, and what is."""
     # Networks for tables standardize columns themselves, and embed them.
     takes_columns = not hasattr(opened.network, "named_linears")
-    found: list[tuple[LayerReport, Finding | None, LayerSignal | None]] = [
+    judged: list[tuple[LayerReport, Finding | None, LayerSignal | None]] = [
         (_inputs_row(inputs), judge_inputs(inputs) if takes_columns else None, None)
     ]
     predictions = predict_layers(inputs, signals, setting.activation)
@@ -377,19 +391,16 @@ def _judge(
         behind = signals[index + 1] if index + 1 < len(signals) else None
         name = "output" if behind is None else f"hidden {index + 1}"
         row = _layer_row(name, signal, behind, expected)
-        found.append((row, judge_layer(signal, signals[-1], setting), signal))
-    target = _target_row(opened)
-    if target is not None:
-        found.append(target)
-    rows = [
-        row
-        if finding is None
-        else replace(row, verdict=finding.verdict, why=finding.why)
-        for row, finding, _ in found
-    ]
-    sick = ((finding, signal) for _, finding, signal in found if finding is not None)
-    first = next(sick, None)
-    return rows, None if first is None else _First(*first)
+        judged.append((row, judge_layer(signal, signals[-1], setting), signal))
+    judged += _judge_target(opened)
+    rows: list[LayerReport] = []
+    cases: list[_Case] = []
+    for row, finding, layer in judged:
+        if finding is not None:
+            cases.append(_Case(len(rows), finding, layer))
+            row = replace(row, verdict=finding.verdict, why=finding.why)
+        rows.append(row)
+    return rows, cases
 
 
 def _inputs_row(inputs: Table) -> LayerReport:
@@ -415,8 +426,7 @@ def _layer_row(
     ratio = math.nan
     if behind is not None and behind.grad_norm:
         ratio = layer.grad_norm / behind.grad_norm
-    nothing = Table(0, *[math.nan] * 7, finite=False)
-    signal = nothing if signal is None else signal
+    signal = UNKNOWN if signal is None else signal
     return LayerReport(
         layer=name,
         module=layer.name,
@@ -441,54 +451,44 @@ def _layer_row(
     )
 
 
-def _target_row(
+def _judge_target(
     opened: OpenedNetwork,
-) -> tuple[LayerReport, Finding | None, LayerSignal | None] | None:
-    """Return a row for real targets in their own units, None for classes."""
-    if opened.y is None or not opened.y.is_floating_point():
-        return None
-    y = opened.y.double().cpu().numpy()
-    if np.isin(y, (0.0, 1.0)).all():
-        return None  # Indicators of labels.
+) -> list[tuple[LayerReport, Finding | None, None]]:
+    """Return a row for real targets in their own units, none for classes."""
+    if opened.y is None or isinstance(opened.estimator, ClassifierMixin):
+        return []
+    y = opened.y.double()
     row = LayerReport(
-        layer="target", module="", units=y.shape[1], mean=y.mean(), std=y.std()
+        layer="target",
+        module="",
+        units=y.shape[1],
+        mean=float(y.mean()),
+        std=float(y.std(correction=0)),
     )
-    largest = float(np.abs(y).max())
-    if largest <= LIMIT:
-        return row, None, None
-    why = f"the largest is {largest:.3g} standard deviations off the mean"
-    return row, Finding("exploding", "target", why), None
+    return [(row, judge_target(float(y.abs().max())), None)]
 
 
 def _remedy(
-    estimator: Any, X: Any, y: Any, max_rows: int, first: _First, setting: Setting
+    estimator: Any, X: Any, y: Any, max_rows: int, first: _Case, setting: Setting
 ) -> Remedy:
     """Prescribe for what was sick first, before training if it was by then."""
-    if first.finding.kind == "target":
-        return Remedy(
-            "give the target a normal distribution: TransformedTargetRegressor(..., "
-            "transformer=QuantileStandardizer())",
-            normalize_target=True,
-        )
-    of_its_own = first.signal is None or first.finding.kind in ("batch", "step")
-    if of_its_own or not setting.is_fitted or y is None:
-        return prescribe(first.finding, first.signal, setting)
-    start = SignalReport.from_estimator(clone(estimator), X, y, max_rows=max_rows)
-    if start._remedy is not None and not start._remedy.normalize_target:
-        return start._remedy
-    return lower_rate(setting)
+    spoilt = first.finding.kind not in ("inputs", "target", "batch", "step")
+    if setting.is_fitted and y is not None and spoilt:
+        start = SignalReport.from_estimator(clone(estimator), X, y, max_rows=max_rows)
+        return lower_rate(setting) if start._remedy is None else start._remedy
+    return prescribe(first.finding, first.signal, setting)
 
 
-def _with_hints(rows: list[LayerReport], remedy: Remedy) -> list[LayerReport]:
-    """Give the first sick row the remedy, and the others what they follow."""
-    first = next(row.layer for row in rows if row.verdict != "healthy")
+def _with_hints(
+    rows: list[LayerReport], first: _Case, remedy: Remedy
+) -> list[LayerReport]:
+    """Give the first sick row the remedy, and the others what they may follow."""
+    where = rows[first.row].layer
     return [
         row
         if row.verdict == "healthy"
-        else replace(
-            row, hint=remedy.text if row.layer == first else f"first mend {first}"
-        )
-        for row in rows
+        else replace(row, hint=remedy.text if i == first.row else f"first mend {where}")
+        for i, row in enumerate(rows)
     ]
 
 

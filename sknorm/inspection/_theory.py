@@ -44,40 +44,41 @@ def predict_layers(
         One for each layer. Norm layers aren't a part of the theory: behind one a
         signal is taken as it is.
     """
-    predictions: list[Prediction] = []
+    predictions = []
     fed = inputs.mean_square
     for index, layer in enumerate(layers):
-        sigma_w, sigma_b = layer.sigma_w, _zero_if_nan(layer.sigma_b)
-        q = sigma_w**2 * fed + sigma_b**2
         behind = layers[index + 1] if index + 1 < len(layers) else None
-        plain = bool(layer.activation) and not layer.norm
+        sigma_b = 0.0 if math.isnan(layer.sigma_b) else layer.sigma_b
+        q = layer.sigma_w**2 * fed + sigma_b**2
         if layer.norm and layer.signal is not None:
             q = layer.signal.mean_square
-        if not (math.isfinite(q) and layer.activation):
-            predictions.append(Prediction(q if math.isfinite(q) else math.nan))
-            fed = math.nan if behind is None else behind.input_mean_square
-            continue
         try:
-            predictions.append(
-                Prediction(
-                    q,
-                    chi(activation, behind.sigma_w, 0.0, q=q)
-                    if plain and behind is not None and not behind.norm and q > 0
-                    else math.nan,
-                    fixed_point(activation, sigma_w, sigma_b)
-                    if plain and index
-                    else math.nan,
-                )
-            )
+            predictions.append(_predict(q, sigma_b, index, layer, behind, activation))
             # What theory expects of the next layer's inputs.
             fed = float(variance_map(q, activation, 1.0, 0.0))
         except ValueError:  # Not elementwise, or beyond what floats hold.
-            predictions.append(Prediction(q))
+            predictions[index:] = [Prediction(q)]
             fed = math.nan
-        if (layer.norm and not layer.norm_is_before) and behind is not None:
+        is_known = bool(layer.activation) and math.isfinite(fed)
+        normed_behind = bool(layer.norm) and not layer.norm_is_before
+        if behind is not None and (normed_behind or not is_known):
             fed = behind.input_mean_square
     return predictions
 
 
-def _zero_if_nan(value: float) -> float:
-    return 0.0 if math.isnan(value) else value
+def _predict(
+    q: float,
+    sigma_b: float,
+    index: int,
+    layer: LayerSignal,
+    behind: LayerSignal | None,
+    activation: Activation,
+) -> Prediction:
+    if not layer.activation or layer.norm or not math.isfinite(q):
+        return Prediction(q)
+    backward, at_rest = math.nan, math.nan
+    if behind is not None and not behind.norm:
+        backward = float(chi(activation, behind.sigma_w, 0.0, q=q))
+    if index:  # The first layer is fed rows of the table, and no activations.
+        at_rest = fixed_point(activation, layer.sigma_w, sigma_b)
+    return Prediction(q, backward, at_rest)

@@ -11,7 +11,16 @@ from sknorm.inspection._probe import LayerSignal, Table, flat_share
 from sknorm.nn.activations import Activation
 from sknorm.nn.initializers import EdgeOfChaos
 
-__all__ = ["Finding", "Remedy", "Setting", "judge_inputs", "judge_layer", "prescribe"]
+__all__ = [
+    "Finding",
+    "Remedy",
+    "Setting",
+    "judge_inputs",
+    "judge_layer",
+    "judge_target",
+    "lower_rate",
+    "prescribe",
+]
 
 Verdict = Literal[
     "healthy",
@@ -98,6 +107,14 @@ def judge_inputs(inputs: Table) -> Finding | None:
         why = f"column means are {inputs.offset:.3g} standard deviations off zero"
         return Finding("shifted", "inputs", why)
     return _too_large_or_small(inputs.std, LIMIT, "inputs")
+
+
+def judge_target(largest: float) -> Finding | None:
+    """Tell what is wrong with standardized targets of which this is the largest."""
+    if largest <= LIMIT:
+        return None
+    why = f"the largest is {largest:.3g} standard deviations off the mean"
+    return Finding("exploding", "target", why)
 
 
 def judge_layer(
@@ -207,6 +224,12 @@ def prescribe(finding: Finding, layer: LayerSignal | None, setting: Setting) -> 
     setting : Setting
         What else is known.
     """
+    if finding.kind == "target":
+        return Remedy(
+            "give the target a normal distribution: TransformedTargetRegressor(..., "
+            "transformer=QuantileStandardizer())",
+            normalize_target=True,
+        )
     if finding.kind == "inputs" or layer is None:
         return Remedy(
             "put Standardizer() in front: make_pipeline(Standardizer(), ...)",

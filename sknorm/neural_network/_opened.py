@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.pipeline import Pipeline
@@ -183,11 +184,12 @@ def _fitted(estimator: Any, X: Any, y: Any) -> OpenedNetwork:
     dtype = estimator._fitted_dtype()
     if y is None:
         X = estimator._check_data(X, reset=False, dtype=dtype)
-        rows = Rows(as_tensor(estimator._numbers(X)), None)
+        inputs = as_tensor(estimator._numbers(X))
+        rows = Rows(inputs, torch.zeros(len(inputs)))
     else:
         X, y = estimator._check_data(X, y, reset=False, dtype=dtype)
         rows = estimator._as_rows(estimator._encode(X, estimator._check_y(y), None))
-    return _opened(estimator, estimator.net_, rows, is_fitted=True)
+    return _opened(estimator, estimator.net_, rows, y is not None, is_fitted=True)
 
 
 def _fresh(estimator: Any, X: Any, y: Any) -> OpenedNetwork:
@@ -198,7 +200,7 @@ def _fresh(estimator: Any, X: Any, y: Any) -> OpenedNetwork:
             "depends on y. Pass y too, or fit it first."
         )
     twin = clone(estimator)
-    twin.warm_start = False
+    twin.warm_start, twin.callbacks, twin.verbose = False, None, 0
     twin._check_names()
     table, _ = twin._check(X, y, None, None, None, go_on=False)
     # Where fit would take its seed from NumPy's global state, which stays as it is.
@@ -208,15 +210,14 @@ def _fresh(estimator: Any, X: Any, y: Any) -> OpenedNetwork:
     twin._learn_columns(table, go_on=False)
     rows = twin._as_rows(table)
     net = twin._make_net(rows, rng, constant, [], go_on=False)
-    return _opened(twin, net, rows, is_fitted=False)
+    return _opened(twin, net, rows, True, is_fitted=False)
 
 
 def _opened(
-    estimator: Any, net: LeanNet, rows: Rows, *, is_fitted: bool
+    estimator: Any, net: LeanNet, rows: Rows, has_y: bool, *, is_fitted: bool
 ) -> OpenedNetwork:
     network = copy.deepcopy(net.module_).eval()
-    X, y, weight = (
-        None if part is None else part.to(next(network.parameters()).device)
-        for part in (rows.X, rows.y, rows.weight)
-    )
-    return OpenedNetwork(estimator, network, net, X, y, weight, is_fitted)
+    rows = rows.to(next(network.parameters()).device)
+    inputs: Any = rows.X
+    y = rows.y if has_y else None
+    return OpenedNetwork(estimator, network, net, inputs, y, rows.weight, is_fitted)
