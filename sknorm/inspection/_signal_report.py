@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,8 @@ from sknorm.inspection._verdicts import (
 )
 from sknorm.neural_network._base import BaseNormMLP
 from sknorm.neural_network._opened import OpenedNetwork, open_estimator
-from sknorm.nn.activations import resolve_activation
+from sknorm.nn.activations import Activation, resolve_activation
+from sknorm.nn.mean_field import fixed_point
 from sknorm.preprocessing import QuantileStandardizer, Standardizer
 
 if TYPE_CHECKING:
@@ -83,8 +85,10 @@ class LayerReport:
     """``grad_ratio`` squared."""
     chi_theory: float = math.nan
     """What mean-field theory expects of it."""
-    fixed_point: float = math.nan
-    """Where ``q`` would end if all layers were like this one."""
+    sigma_w: float = math.nan
+    """Root of the mean square of the weights times the number of inputs."""
+    sigma_b: float = math.nan
+    """Root mean square of the biases."""
     verdict: str = "healthy"
     """One of healthy, vanishing, exploding, saturated, dead, shifted, symmetric and
     batch too small."""
@@ -107,6 +111,8 @@ class SignalReport:
         The row that is sick and explains the others, None if all are healthy.
     remedy : Remedy, default=None
         What to change, None if nothing is wrong.
+    activation : Activation, default=None
+        What stands between the layers, for what theory says of them.
     is_fitted : bool, default=False
         Whether the network had been trained.
 
@@ -118,6 +124,9 @@ class SignalReport:
         As given.
     is_fitted : bool
         As given.
+    fixed_points : list of float
+        For each row the mean square at which pre-activations would settle if all
+        layers had its weights and biases; NaN where theory has nothing to say.
     summary : str
         The report in a line.
     verdict : str
@@ -194,9 +203,11 @@ class SignalReport:
         *,
         first: LayerReport | None = None,
         remedy: Remedy | None = None,
+        activation: Activation | None = None,
         is_fitted: bool = False,
     ) -> None:
         self.layers = layers
+        self._activation = activation
         self.first = first
         self.is_fitted = is_fitted
         self._remedy = remedy
@@ -249,12 +260,16 @@ class SignalReport:
         )
         rows, found = _judge(opened, inputs, signals, setting)
         if not found:
-            return cls(rows, is_fitted=opened.is_fitted)
+            return cls(rows, activation=setting.activation, is_fitted=opened.is_fitted)
         first = min(found, key=lambda case: case.finding.kind == "backward")
         remedy = _remedy(estimator, X, y, max_rows, first, setting)
         rows = _with_hints(rows, first, remedy)
         return cls(
-            rows, first=rows[first.row], remedy=remedy, is_fitted=opened.is_fitted
+            rows,
+            first=rows[first.row],
+            remedy=remedy,
+            activation=setting.activation,
+            is_fitted=opened.is_fitted,
         )
 
     # -- what it says ------------------------------------------------------------------
@@ -274,6 +289,11 @@ class SignalReport:
         """Parameters of the network to set, with their values."""
         return {} if self._remedy is None else dict(self._remedy.params)
 
+    @cached_property
+    def fixed_points(self) -> list[float]:
+        """Where ``q`` would end if all layers were like a row's, NaN without theory."""
+        return [_fixed_point(row, self._activation) for row in self.layers]
+
     @property
     def summary(self) -> str:
         """The report in a line."""
@@ -292,11 +312,15 @@ class SignalReport:
         Returns
         -------
         pandas.DataFrame
-            Indexed by ``layer``; the columns are the fields of :class:`LayerReport`.
+            Indexed by ``layer``; the columns are the fields of :class:`LayerReport`
+            and ``fixed_point``.
         """
         import pandas as pd
 
-        return pd.DataFrame([vars(row) for row in self.layers]).set_index("layer")
+        frame = pd.DataFrame([vars(row) for row in self.layers]).set_index("layer")
+        after = frame.columns.get_loc("sigma_b") + 1
+        frame.insert(after, "fixed_point", self.fixed_points)
+        return frame
 
     def remedied(self, estimator: Any) -> Any:
         """Return a copy of an estimator that isn't fitted, with the hint followed.
@@ -447,8 +471,20 @@ def _layer_row(
         q_theory=expected.q,
         chi=ratio**2,
         chi_theory=expected.chi,
-        fixed_point=expected.fixed_point,
+        sigma_w=layer.sigma_w,
+        sigma_b=layer.sigma_b,
     )
+
+
+def _fixed_point(row: LayerReport, activation: Activation | None) -> float:
+    # Of layers that theory knows how gradients pass, and are fed activations.
+    if activation is None or math.isnan(row.chi_theory) or row.layer == "hidden 1":
+        return math.nan
+    sigma_b = 0.0 if math.isnan(row.sigma_b) else row.sigma_b
+    try:
+        return float(fixed_point(activation, row.sigma_w, sigma_b))
+    except ValueError:
+        return math.nan
 
 
 def _judge_target(

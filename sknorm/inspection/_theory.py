@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sknorm.inspection._probe import LayerSignal, Table
 from sknorm.nn.activations import Activation
-from sknorm.nn.mean_field import chi, fixed_point, variance_map
+from sknorm.nn.mean_field import chi, variance_map
 
 __all__ = ["Prediction", "predict_layers"]
 
@@ -20,8 +20,6 @@ class Prediction:
     """Mean square of pre-activations."""
     chi: float = math.nan
     """Square of the factor on the gradient from the next layer to this one."""
-    fixed_point: float = math.nan
-    """Where ``q`` would end in a network of such layers."""
 
 
 def predict_layers(
@@ -53,7 +51,7 @@ def predict_layers(
         if layer.norm and layer.signal is not None:
             q = layer.signal.mean_square
         try:
-            predictions.append(_predict(q, sigma_b, index, layer, behind, activation))
+            predictions.append(_predict(q, layer, behind, activation))
             # What theory expects of the next layer's inputs.
             fed = float(variance_map(q, activation, 1.0, 0.0))
         except ValueError:  # Not elementwise, or beyond what floats hold.
@@ -67,18 +65,9 @@ def predict_layers(
 
 
 def _predict(
-    q: float,
-    sigma_b: float,
-    index: int,
-    layer: LayerSignal,
-    behind: LayerSignal | None,
-    activation: Activation,
+    q: float, layer: LayerSignal, behind: LayerSignal | None, activation: Activation
 ) -> Prediction:
-    if not layer.activation or layer.norm or not math.isfinite(q):
+    is_plain = bool(layer.activation) and not layer.norm and math.isfinite(q)
+    if not is_plain or behind is None or behind.norm:
         return Prediction(q)
-    backward, at_rest = math.nan, math.nan
-    if behind is not None and not behind.norm:
-        backward = float(chi(activation, behind.sigma_w, 0.0, q=q))
-    if index:  # The first layer is fed rows of the table, and no activations.
-        at_rest = fixed_point(activation, layer.sigma_w, sigma_b)
-    return Prediction(q, backward, at_rest)
+    return Prediction(q, float(chi(activation, behind.sigma_w, 0.0, q=q)))
