@@ -482,13 +482,12 @@ class LossSurfaceDisplay:
         return 10.0 ** ((np.arange(_NETWORK_LEVELS) - _NETWORK_LEVELS + 1 + last) / 2)
 
     def _colorbar(self):
-        contours, surface = self.contours_[0], self.surfaces[0]
+        contours = self.contours_[0]
         bar = self.figure_.colorbar(contours, ax=list(self.axes_), shrink=0.85)
-        label = (
-            f"loss above {surface.lowest:.3g}"
-            if surface.descent is None
-            else "loss above the minimum (1 at the start)"
-        )
+        # Not how much that is: panels of several networks may share the bar.
+        has_descent = self.surfaces[0].descent is not None
+        above = "the minimum (1 at the start)" if has_descent else "the lowest shown"
+        label = f"loss above {above}"
         bar.set_label(label, fontsize=_TEXT)
         shown = [level for level in contours.levels if _is_power_of_ten(level)]
         bar.set_ticks(shown or list(contours.levels))
