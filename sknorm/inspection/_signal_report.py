@@ -188,13 +188,17 @@ class SignalReport:
     >>> from sklearn.datasets import load_iris
     >>> from sknorm.inspection import SignalReport
     >>> from sknorm.neural_network import NormMLPClassifier
+    >>> from sknorm.preprocessing import Standardizer
     >>> X, y = load_iris(return_X_y=True)
+    >>> X = Standardizer().fit_transform(X)
     >>> network = NormMLPClassifier((16,), norm="none", init="zeros")
-    >>> report = SignalReport.from_estimator(network, X / 10, y)
+    >>> report = SignalReport.from_estimator(network, X, y)
     >>> report.verdict
     'symmetric'
     >>> report.suggested_params
     {'init': 'auto'}
+    >>> report.remedied(network).init
+    'auto'
     """
 
     def __init__(
