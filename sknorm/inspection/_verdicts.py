@@ -253,7 +253,7 @@ def prescribe(finding: Finding, layer: LayerSignal | None, setting: Setting) -> 
 def lower_rate(setting: Setting, step: float = math.nan) -> Remedy:
     """Advise a smaller learning rate, for a step of a known size or a tenth."""
     lr = float(setting.params["lr"])
-    factor = GOOD_STEP / step if step > GOOD_STEP else 0.1
+    factor = GOOD_STEP / step if GOOD_STEP < step < math.inf else 0.1
     return _set("take smaller steps", lr=_rounded(lr * factor))
 
 
