@@ -23,6 +23,18 @@ _STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 
 def charts(report: Any) -> Html:
+    """Draw a report's standard deviations and gradients over depth, with a key.
+
+    Parameters
+    ----------
+    report : SignalReport
+        What to draw.
+
+    Returns
+    -------
+    Html
+        An element for a page or a notebook.
+    """
     rows = [row for row in report.layers if row.layer != "target"]
     trained = TRAINED_LIMIT if report.is_fitted else LIMIT
     last = len(rows) - 1

@@ -464,6 +464,13 @@ _STYLE = (
   caption-side: top; font-size: 1rem; font-weight: 600; text-align: left;
   color: inherit;
 }
+@media screen and (max-width: 64rem) {
+  .sknorm-report caption::after {
+    content: "Scroll sideways for more."; display: block;
+    font-size: .8125rem; font-weight: 400; color: var(--sknorm-muted);
+  }
+  .sknorm-report .sknorm-layer { box-shadow: 1px 0 var(--sknorm-rule); }
+}
 .sknorm-report :is(td, th) {
   padding: .3rem .35rem; border: 0; border-bottom: 1px solid var(--sknorm-rule);
   background: var(--sknorm-paper); color: inherit;
