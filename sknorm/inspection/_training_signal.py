@@ -252,6 +252,8 @@ class TrainingSignalDisplay:
         """
         _import_matplotlib(f"{type(self).__name__}.plot")
         names = [statistic] if isinstance(statistic, str) else list(statistic)
+        if not names:
+            raise ValueError("Name at least one statistic. Got an empty list.")
         panels = [self._panel(name) for name in names]
         self.figure_, self.axes_ = _make_axes(ax, panels)
         self.ax_ = self.axes_[0]
