@@ -115,9 +115,9 @@ def open_estimator(
 
 def _open(estimator: Any, X: Any, y: Any) -> OpenedNetwork:
     """Take off what is around a network, and do to the rows what it does."""
-    best = getattr(estimator, "best_estimator_", None)
-    if best is not None:
-        return _open(best, X, y)
+    searched = _searched(estimator)
+    if searched is not None:
+        return _open(searched, X, y)
     if isinstance(estimator, TransformedTargetRegressor):
         return _open_transformed_target(estimator, X, y)
     if not isinstance(estimator, Pipeline):
@@ -160,16 +160,23 @@ def _network_inside(estimator: Any) -> BaseNormMLP:
             inner = inner.steps[-1][1]
         elif isinstance(inner, TransformedTargetRegressor):
             inner = inner.regressor
-        elif hasattr(inner, "best_estimator_"):
-            inner = inner.best_estimator_
         else:
+            inner = _searched(inner)
+        if inner is None:
             raise TypeError(
                 "The estimator must be a network of sknorm.neural_network, such as "
                 "NormMLPClassifier or TabularNetRegressor, alone, last in a Pipeline, "
-                "inside a TransformedTargetRegressor or the best one of a fitted "
-                f"search. Got {estimator!r}."
+                "inside a TransformedTargetRegressor or in a search. Got "
+                f"{estimator!r}."
             )
     return inner
+
+
+def _searched(estimator: Any) -> Any:
+    """Return the best estimator of a search, or what it searches with before a fit."""
+    if not (hasattr(estimator, "estimator") and hasattr(estimator, "cv")):
+        return None
+    return getattr(estimator, "best_estimator_", estimator.estimator)
 
 
 def _is_trained(estimator: Any) -> bool:
