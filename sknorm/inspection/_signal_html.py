@@ -455,7 +455,7 @@ _STYLE = (
 
 .sknorm-report .sknorm-scroll { overflow-x: auto; }
 .sknorm-report table {
-  min-width: 100%; table-layout: auto; border-collapse: collapse;
+  min-width: 100%; table-layout: auto; border-collapse: separate; border-spacing: 0;
   border: 0; margin: 0; font-size: .8125rem;
   font-variant-numeric: tabular-nums; color: inherit;
 }
