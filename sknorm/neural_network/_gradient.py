@@ -85,15 +85,21 @@ class Gradient:
         self, X: Tensor, y: Tensor, weight: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """Return loss and output. Gradients take the place of those before."""
+        loss, output = self._backward(X, y, weight)
+        if self.on_backward is not None:
+            self.on_backward(X, y)
+        if self.clip_grad_norm is not None:
+            nn.utils.clip_grad_norm_(self.parameters, self.clip_grad_norm)
+        return loss, output
+
+    def _backward(
+        self, X: Tensor, y: Tensor, weight: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         for parameter in self.parameters:
             parameter.grad = None
         output = self._output(X)
         loss = self.criterion(output, y, weight)
         loss.backward()
-        if self.on_backward is not None:
-            self.on_backward(X, y)
-        if self.clip_grad_norm is not None:
-            nn.utils.clip_grad_norm_(self.parameters, self.clip_grad_norm)
         return loss.detach(), output.detach()
 
     def _output(self, X: Tensor) -> Tensor:

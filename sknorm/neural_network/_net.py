@@ -19,8 +19,9 @@ from sknorm.neural_network._averaging import Averaging, WeightAverage
 from sknorm.neural_network._gradient import CapturedGradient, CudaRecorder, Gradient
 from sknorm.neural_network._losses import BinaryCrossEntropy, CrossEntropy, Loss
 from sknorm.neural_network._mapped import MappedTable
-from sknorm.neural_network._optimizers import build_optimizer
+from sknorm.neural_network._optimizers import AdamStep, build_optimizer
 from sknorm.neural_network._rows import Rows, Slices, batch_bounds
+from sknorm.neural_network._sequence import SequenceGradient, is_plain
 from sknorm.nn.norms import needs_batch_statistics
 
 __all__ = ["LeanNet", "forward_rows", "stack_scalars"]
@@ -218,16 +219,19 @@ class LeanNet(NeuralNet):
             else WeightAverage(self.module_, self.averaging)
         )
         self._gradient: Any = self._make_gradient()
+        self._optimizer_step: Any = AdamStep(self.optimizer_)
         self._step = 0
         planned = max(epochs or self.max_epochs, self.planned_epochs)
         self._n_steps = planned * len(batch_bounds(len(X), self.batch_size))
         try:
             return super().fit_loop(X, y, epochs=epochs, **params)
         finally:
-            self._average = self._gradient = None
+            self._average = self._gradient = self._optimizer_step = None
 
     def _make_gradient(self) -> Gradient | CapturedGradient:
-        gradient = Gradient(
+        # Who listens may keep what is told, or change it.
+        is_short = is_plain(self.module_) and not (self.amp or self._listens)
+        gradient = (SequenceGradient if is_short else Gradient)(
             self.module_,
             self.criterion_,
             clip_grad_norm=self.clip_grad_norm,
@@ -249,7 +253,8 @@ class LeanNet(NeuralNet):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is made anew for every fit, and can't be copied."""
-        return {**super().__getstate__(), "_gradient": None}
+        made_anew = {"_gradient": None, "_optimizer_step": None}
+        return {**super().__getstate__(), **made_anew}
 
     def run_single_epoch(
         self,
@@ -314,7 +319,7 @@ class LeanNet(NeuralNet):
             for group in self.optimizer_.param_groups:
                 group["lr"] = self.lr * group["lr_factor"] * factor
         self._step += 1
-        self.optimizer_.step(closure)
+        self._optimizer_step(closure)
         if self._average is not None:
             self._average.update(progress)
         return first

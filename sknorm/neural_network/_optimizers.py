@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim import optimizer as torch_optimizer
 
 from sknorm._registry import Registry
 
-__all__ = ["OPTIMIZERS", "build_optimizer", "resolve_optimizer"]
+__all__ = ["OPTIMIZERS", "AdamStep", "build_optimizer", "resolve_optimizer"]
 
 # What a dense network with biases can't be trained with: sparse gradients alone, or
 # matrices alone.
@@ -129,3 +132,119 @@ def _parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
         for group in groups
     )
     return [group for group in trained if group["params"]]
+
+
+class AdamStep:
+    """The step of an optimizer, shortened for a fused Adam on the CPU.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        Any; those that aren't shortened take their own step.
+
+    Notes
+    -----
+    Adam looks at every parameter in every step, to find the same tensors again, and
+    counts the steps of each by an operation of its own. On a small network that takes
+    longer than the update. Here what doesn't change is listed once, and all counts of a
+    group are parts of one tensor. The state stays that of the optimizer, which can be
+    saved, loaded and stepped by itself in between.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        self._listed: list[_Listed] = []
+        self._state: Any = None
+
+    def __call__(self, closure: Callable[[], Any]) -> None:
+        """Take one step, by the gradient that the closure leaves in the parameters."""
+        if not self._applies():
+            self.optimizer.step(closure)
+            return
+        with torch.enable_grad():
+            closure()
+        grads = [[p.grad for p in listed.params] for listed in self._listed]
+        if any(grad is None for some in grads for grad in some):
+            # By its own, which knows whom to leave out. The gradient is there already.
+            self.optimizer.step()
+            return
+        with torch.no_grad():
+            for listed, some in zip(self._listed, grads, strict=True):
+                listed.update(some)
+
+    def _applies(self) -> bool:
+        """Tell whether it is short, and list what it works on if it wasn't before."""
+        optimizer = self.optimizer
+        if (
+            type(optimizer) not in (torch.optim.Adam, torch.optim.AdamW)
+            or "step" in vars(optimizer)  # wrapped, as by learning rate schedulers
+            or optimizer._optimizer_step_pre_hooks
+            or optimizer._optimizer_step_post_hooks
+            or torch_optimizer._global_optimizer_pre_hooks
+            or torch_optimizer._global_optimizer_post_hooks
+        ):
+            return False
+        # Loading a state puts another in its place; the first step fills it.
+        if optimizer.state is not self._state:
+            if not all(map(self._is_plain, optimizer.param_groups)):
+                return False
+            self._listed = [self._list(group) for group in optimizer.param_groups]
+            self._state = optimizer.state
+        return len(self._listed) == len(optimizer.param_groups)
+
+    def _is_plain(self, group: dict[str, Any]) -> bool:
+        state = self.optimizer.state
+        unusual = ("amsgrad", "differentiable", "capturable", "foreach")
+        return (
+            bool(group["fused"])
+            and not any(group[option] for option in unusual)
+            and all(p.device.type == "cpu" and state.get(p) for p in group["params"])
+        )
+
+    def _list(self, group: dict[str, Any]) -> _Listed:
+        params = group["params"]
+        states = [self.optimizer.state[p] for p in params]
+        counts = torch.stack([state["step"] for state in states])
+        for state, count in zip(states, counts, strict=True):
+            state["step"] = count
+        first, second = (
+            [state[name] for state in states] for name in ("exp_avg", "exp_avg_sq")
+        )
+        is_adamw = isinstance(self.optimizer, torch.optim.AdamW)
+        decoupled = group.get("decoupled_weight_decay", is_adamw)
+        # What torch itself calls in the end.
+        kernel = torch._fused_adamw_ if decoupled else torch._fused_adam_
+        return _Listed(group, params, first, second, counts, [*counts], kernel)
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """What a group is updated with."""
+
+    group: dict[str, Any]
+    params: list[nn.Parameter]
+    first_moments: list[Tensor]
+    second_moments: list[Tensor]
+    counts: Tensor
+    count_of_each: list[Tensor]
+    kernel: Callable[..., None]
+
+    def update(self, grads: list[Any]) -> None:
+        group = self.group
+        beta1, beta2 = group["betas"]
+        self.counts.add_(1)
+        self.kernel(
+            self.params,
+            grads,
+            self.first_moments,
+            self.second_moments,
+            [],
+            self.count_of_each,
+            lr=group["lr"],
+            beta1=beta1,
+            beta2=beta2,
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            amsgrad=False,
+            maximize=group["maximize"],
+        )

@@ -160,9 +160,9 @@ def make_net(module, device, **parameters):
 
 def train(module, device, capture, weighted=False, **parameters):
     net = make_net(module, device, **parameters)
-    if capture:
-        options = {name: getattr(net, name) for name in ("clip_grad_norm", "amp")}
-        net._make_gradient = lambda: captured(net.module_, net.criterion_, **options)
+    options = {name: getattr(net, name) for name in ("clip_grad_norm", "amp")}
+    kind = captured if capture else Gradient
+    net._make_gradient = lambda: kind(net.module_, net.criterion_, **options)
     X, y, weight = (part.to(device) for part in table())
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -16,6 +16,7 @@ from sknorm.neural_network._gradient import Gradient
 from sknorm.neural_network._losses import SquaredError
 from sknorm.neural_network._net import LeanNet, forward_rows, stack_scalars
 from sknorm.neural_network._rows import Rows
+from sknorm.neural_network._sequence import SequenceGradient
 
 
 def make_rows(n, rng, n_features=3, weight=None):
@@ -165,10 +166,22 @@ def test_only_cuda_records_and_only_if_nobody_listens(rng):
     assert net._make_gradient().on_backward is not None
 
 
-def test_what_records_is_not_pickled(rng):
+def test_plain_layers_have_a_gradient_of_their_own_if_nobody_listens(rng):
+    kinds = {
+        SequenceGradient: make_net(nn.Sequential(nn.Linear(3, 1))),
+        Gradient: make_net(),
+    }
+    listened = make_net(nn.Sequential(nn.Linear(3, 1)), callbacks=[Listener()])
+    mixed = make_net(nn.Sequential(nn.Linear(3, 1)), amp=True)
+    for kind, net in [*kinds.items(), (Gradient, listened), (Gradient, mixed)]:
+        net.partial_fit(make_rows(8, rng))
+        assert type(net._make_gradient()) is kind
+
+
+def test_what_is_made_for_a_fit_is_not_pickled(rng):
     net = make_net()
     net.partial_fit(make_rows(8, rng))
-    net._gradient = lambda *batch: None
+    net._gradient = net._optimizer_step = lambda *batch: None
     for twin in (pickle.loads(pickle.dumps(net)), copy.deepcopy(net)):
-        assert twin._gradient is None
+        assert twin._gradient is twin._optimizer_step is None
         twin.partial_fit(make_rows(8, rng))
