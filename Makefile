@@ -19,7 +19,7 @@ PYTEST_GPU := -m pytest -q -n $(GPU_WORKERS)
 HAS_GPU := "import torch; torch.cuda.is_available() or exit('torch sees no CUDA device')"
 PYTEST := -m pytest -q -n $(WORKERS)
 
-.PHONY: help demo test test-oldest test-gpu lint format bench bench-gpu clean
+.PHONY: help demo test test-oldest test-gpu lint format guide check-report bench bench-gpu clean
 
 help: ## List the targets.
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,9 @@ lint: .venv/installed ## Check format, style and types.
 format: .venv/installed ## Format the code.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+check-report: .venv/installed ## Show reports in headless Chromium, as phones and desktops would.
+	$(ONE_THREAD) $(BIN)/python docs/check_report.py docs/_build/report
 
 bench: .venv/installed ## Print the benchmarks.
 	$(BIN)/python -m pip install -q -c .ci/constraints.txt --group bench
