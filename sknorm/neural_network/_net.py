@@ -277,7 +277,7 @@ class LeanNet(NeuralNet):
             for batch in iterator
         )
         rows = [stop - start for start, stop in iterator.bounds]
-        mean = float(np.average(losses.cpu().double(), weights=rows))
+        mean = float(np.dot(losses.cpu().double().numpy(), rows) / sum(rows))
         self.history.record(f"{prefix}_loss", mean)
         self.history.record(f"{prefix}_batch_count", len(losses))
         if training:

@@ -57,7 +57,7 @@ def is_plain(module: nn.Module) -> bool:
         and len(parts) == len(module)  # type: ignore[arg-type]
         and len(parameters) == sum(len([*part.parameters()]) for part in parts)
         and {p.device.type for p in parameters} == {"cpu"}
-        and len({p.dtype for p in parameters}) == 1
+        and {p.dtype for p in parameters} in ({torch.float32}, {torch.float64})
     )
 
 
@@ -180,54 +180,55 @@ def _layers(parts: list[nn.Module], n_rows: int) -> list[Any]:
 
 class _Linear:
     def __init__(self, part: nn.Linear, n_rows: int, *, is_first: bool) -> None:
-        new = part.weight.new_empty
-        self.part = part
+        self.weight, self.bias = part.weight, part.bias
+        new = self.weight.new_empty
         self.output = new(n_rows, part.out_features)
         # Nobody asks for that of the table.
         self.grad_input = None if is_first else new(n_rows, part.in_features)
-        self.grad_weight = torch.empty_like(part.weight, requires_grad=False)
+        self.grad_weight = new(part.weight.shape)
         self.grad_bias = new(part.out_features)
 
     def forward(self, x: Tensor) -> Tensor:
         self.x = x
-        weight, bias = self.part.weight.t(), self.part.bias
-        if bias is None:
-            return torch.mm(x, weight, out=self.output)
-        return torch.addmm(bias, x, weight, out=self.output)
+        if self.bias is None:
+            return torch.mm(x, self.weight.t(), out=self.output)
+        return torch.addmm(self.bias, x, self.weight.t(), out=self.output)
 
     def backward(self, grad: Tensor) -> Tensor | None:
-        part = self.part
-        part.weight.grad = torch.mm(grad.t(), self.x, out=self.grad_weight)
-        if part.bias is not None:
-            part.bias.grad = torch.sum(grad, 0, out=self.grad_bias)
+        self.weight.grad = torch.mm(grad.t(), self.x, out=self.grad_weight)
+        if self.bias is not None:
+            self.bias.grad = torch.sum(grad, 0, out=self.grad_bias)
         if self.grad_input is None:
             return None
-        return torch.mm(grad, part.weight, out=self.grad_input)
+        return torch.mm(grad, self.weight, out=self.grad_input)
 
 
 class _BatchNorm:
     def __init__(self, part: nn.BatchNorm1d, n_rows: int) -> None:
-        new, width = part.running_mean.new_empty, part.num_features  # type: ignore[union-attr]
         self.part = part
-        self.output = new(n_rows, width)
-        self.mean, self.inverse_std = new(width), new(width)
+        # Asking the layer for them takes its time, in every step again.
+        self.weight, self.bias = part.weight, part.bias
+        self.running: Any = (part.running_mean, part.running_var)
+        self.count: Any = part.num_batches_tracked
+        new = part.weight.new_empty
+        self.output = new(n_rows, part.num_features)
+        self.mean, self.inverse_std = new(part.num_features), new(part.num_features)
 
     def forward(self, x: Tensor) -> Tensor:
-        self.x, part = x, self.part
-        part.num_batches_tracked.add_(1)  # type: ignore[union-attr]
+        self.x = x
+        self.count.add_(1)
         _aten.native_batch_norm.out(
-            x, part.weight, part.bias, part.running_mean, part.running_var,
-            True, part.momentum, part.eps,
+            x, self.weight, self.bias, *self.running,
+            True, self.part.momentum, self.part.eps,
             out=self.output, save_mean=self.mean, save_invstd=self.inverse_std,
         )  # fmt: skip
         return self.output
 
     def backward(self, grad: Tensor) -> Tensor:
-        part = self.part
         # There is no kernel for this that writes into given memory.
-        grad_input, part.weight.grad, part.bias.grad = _aten.native_batch_norm_backward(
-            grad, self.x, part.weight, part.running_mean, part.running_var,
-            self.mean, self.inverse_std, True, part.eps, (True, True, True),
+        grad_input, self.weight.grad, self.bias.grad = _aten.native_batch_norm_backward(
+            grad, self.x, self.weight, *self.running,
+            self.mean, self.inverse_std, True, self.part.eps, (True, True, True),
         )  # fmt: skip
         return grad_input
 

@@ -221,6 +221,7 @@ def of_two_precisions():
         nn.Linear(3, 3),
         mlp(dropout=0.5),
         mlp().to("meta"),
+        mlp(dtype=torch.bfloat16, bias_init="zeros"),
         TabularNetwork(3, [], 2),
     ],
     ids=lambda module: type(module).__name__,
