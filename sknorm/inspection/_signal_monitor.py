@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import itertools
 import math
 import warnings
@@ -21,6 +20,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
 from skorch.callbacks import Callback
 from torch import Tensor, nn
+from torch.optim import LBFGS, Optimizer
 
 from sknorm._validation import check_is_fitted
 from sknorm.inspection._probe import UNKNOWN, LayerSignal, probe
@@ -35,7 +35,7 @@ from sknorm.inspection._verdicts import (
 )
 from sknorm.neural_network._base import BaseNormMLP
 from sknorm.neural_network._net import LeanNet
-from sknorm.neural_network._opened import OpenedNetwork
+from sknorm.neural_network._optimizers import build_optimizer
 from sknorm.neural_network._rows import Rows
 from sknorm.nn.activations import resolve_activation
 
@@ -181,7 +181,7 @@ class SignalMonitor(Callback):
         self._first_remedy_: Remedy | None = None
         self._is_quiet_ = False
         self._rows_: tuple[Tensor, Tensor, Tensor | None] | None = None
-        self._copy_: nn.Module | None = None
+        self._twin_: _Twin | None = None
         return self
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:
@@ -198,7 +198,7 @@ class SignalMonitor(Callback):
                 f"NormMLPClassifier. Got a {type(net).__name__}."
             )
         self._ledger_.open()
-        self._copy_ = None
+        self._twin_ = None
         done = len(net.history)
         # A fit knows its last epoch; partial_fit may always be called once more.
         self._last_ = done + net.max_epochs if net.planned_epochs else 0
@@ -220,13 +220,13 @@ class SignalMonitor(Callback):
         epoch = self._restored_epoch(net) or len(net.history)
         if self._last_ and epoch not in self.epochs_:
             self._record(net, X, epoch)
-        self._copy_ = None
+        self._twin_ = None
         self._ledger_.close()
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out rows and network, which may be on a device."""
         state = vars(self).copy()
-        return state | dict.fromkeys(state.keys() & {"_rows_", "_copy_"})
+        return state | dict.fromkeys(state.keys() & {"_rows_", "_twin_"})
 
     # -- what users ask ----------------------------------------------------------------
 
@@ -336,53 +336,59 @@ class SignalMonitor(Callback):
         with self._ledger_.working():
             try:
                 look = self._look(net, table, is_fitted=epoch > 0)
+                norm, message = look.grad_norm, self._take_down(look, epoch)
             except Exception as error:
                 self._is_quiet_ = True
-                _warn(f"SignalMonitor can't look into the network and stops: {error}")
-                return math.nan
-            is_newest = not self.history_ or epoch > self.history_[-1]["epoch"]
-            self.history_ += look.rows(epoch)
-            # Weights that were taken back are of an epoch before.
-            self.history_.sort(key=lambda row: row["epoch"])
-        if not epoch:
-            self._first_remedy_ = look.first_remedy()
-        if is_newest:
-            self._compare(look)
-        return look.grad_norm
+                norm = math.nan
+                message = (
+                    f"SignalMonitor can't look into the network and stops: {error}"
+                )
+        if message:
+            warnings.warn(message, SignalWarning, stacklevel=2)
+        return norm
 
     def _look(self, net: LeanNet, table: Rows, *, is_fitted: bool) -> _Look:
         device = next(net.module_.parameters()).device
         if self._rows_ is None:
             self._rows_ = _draw(table, self.n_rows, self.random_state, device)
-        if self._copy_ is None:
-            self._copy_ = copy.deepcopy(net.module_)
-        else:
-            _follow(self._copy_, net.module_)
+        twin = self._twin_ = self._twin_ or _Twin(net)
+        twin.follow(net)
         X, y, weight = self._rows_
         params = net.estimator_params
-        opened = OpenedNetwork(params, self._copy_, net, X, y, weight, is_fitted)
         activation = resolve_activation(params["activation"])
         inputs, layers = probe(
-            self._copy_,
+            twin.network,
             X,
             y,
             net.criterion_,
             activation,
             weight=weight,
-            optimizer=opened.optimizer,
+            optimizer=lambda: twin.optimizer,
             batch_statistics=not is_fitted,
         )
         # Networks for tables standardize columns themselves.
-        takes_columns = not hasattr(self._copy_, "named_linears")
+        takes_columns = not hasattr(twin.network, "named_linears")
         return _Look(
             judge_inputs(inputs) if takes_columns else None,
             layers,
-            _grad_norm(self._copy_),
+            _grad_norm(twin.network),
             Setting(params, activation, net.batch_size, len(layers) - 1, is_fitted),
         )
 
-    def _compare(self, look: _Look) -> None:
-        """Warn of a layer that isn't healthy and wasn't when it was looked at before.
+    def _take_down(self, look: _Look, epoch: int) -> str:
+        """Add to the history, and return what is to be warned of, if anything."""
+        is_newest = not self.history_ or epoch > self.history_[-1]["epoch"]
+        self.history_ += look.rows(epoch)
+        if not epoch:
+            self._first_remedy_ = look.first_remedy()
+        if is_newest:
+            return self._compare(look)
+        # Weights that were taken back are of an epoch before.
+        self.history_.sort(key=lambda row: row["epoch"])
+        return ""
+
+    def _compare(self, look: _Look) -> str:
+        """Return a warning of a layer that is sick and was so when last looked at.
 
         Once: what is sick after that is most likely so for the same reason.
         """
@@ -390,7 +396,7 @@ class SignalMonitor(Callback):
         stays = [case for case in sick if case.layer in self._sick_]
         self._sick_ = {case.layer for case in sick}
         if self.message_ or not stays:
-            return
+            return ""
         case = _first(stays)
         remedy = look.remedy(case, self._first_remedy_)
         *_, before, now = self.epochs_
@@ -399,7 +405,7 @@ class SignalMonitor(Callback):
             f"{case.finding.verdict} in epochs {before} and {now}, {case.finding.why}. "
             f"{remedy.text[:1].upper()}{remedy.text[1:]}."
         )
-        _warn(self.message_)
+        return self.message_
 
     def _check_parameters(self) -> None:
         whole = {"n_rows": 2, "every": 1, "random_state": 0}
@@ -527,22 +533,57 @@ def _draw(table: Rows, n_rows: int, seed: int, device: torch.device) -> Any:
     return [None if part is None else part.to(device) for part in table.batch(index)]
 
 
-def _follow(mine: nn.Module, theirs: nn.Module) -> None:
-    """Give a copy of a network the numbers that the network has by now."""
-    with torch.no_grad():
-        for own, new in zip(_tensors(mine), _tensors(theirs), strict=True):
-            own.copy_(new)
+def _grad_norm(network: nn.Module) -> float:
+    """Return the norm of the gradient over all parameters."""
+    parts = [p.grad.flatten() for p in network.parameters() if p.grad is not None]
+    return float(torch.linalg.vector_norm(torch.cat(parts), dtype=torch.float64))
+
+
+class _Twin:
+    """A copy of a network with its optimizer, to look at and to step with.
+
+    Parameters
+    ----------
+    net : LeanNet
+        What is trained.
+    """
+
+    def __init__(self, net: LeanNet) -> None:
+        self.network = copy.deepcopy(net.module_)
+        self.optimizer: Optimizer | None = None
+        if not isinstance(net.optimizer_, LBFGS):  # Which takes no single steps.
+            self.optimizer = build_optimizer(
+                net.optimizer, self.network, lr=net.lr, weight_decay=net.weight_decay
+            )
+
+    @torch.no_grad()
+    def follow(self, net: LeanNet) -> None:
+        """Go to where training has come, but at the full ``lr``.
+
+        Weight decay is left out: it moves weights whatever the signal is.
+        """
+        for mine, other in zip(
+            _tensors(self.network), _tensors(net.module_), strict=True
+        ):
+            mine.copy_(other)
+        if self.optimizer is None:
+            return
+        for group, others in zip(
+            self.optimizer.param_groups, net.optimizer_.param_groups, strict=True
+        ):
+            params = group["params"]
+            group |= others | {"params": params, "lr": net.lr * others["lr_factor"]}
+            if "weight_decay" in group:
+                group["weight_decay"] = 0.0
+            for mine, other in zip(params, others["params"], strict=True):
+                self.optimizer.state[mine] = {
+                    name: value.clone() if isinstance(value, Tensor) else value
+                    for name, value in net.optimizer_.state.get(other, {}).items()
+                }
 
 
 def _tensors(network: nn.Module) -> Iterator[Tensor]:
     return itertools.chain(network.parameters(), network.buffers())
-
-
-def _grad_norm(network: nn.Module) -> float:
-    """Return the norm of the gradient over all parameters."""
-    gradients = [p.grad for p in network.parameters() if p.grad is not None]
-    norm = functools.partial(torch.linalg.vector_norm, dtype=torch.float64)
-    return float(norm(torch.stack([norm(gradient) for gradient in gradients])))
 
 
 class _Ledger:
@@ -605,7 +646,3 @@ def _inside(estimator: Any) -> BaseNormMLP:
             )
     check_is_fitted(network, "net_")
     return network
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, SignalWarning, stacklevel=2)

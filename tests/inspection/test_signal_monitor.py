@@ -144,7 +144,16 @@ class TestNumbers:
         assert model.history_[-1, "grad_norm"] == pytest.approx(norm, rel=1e-5)
 
     @pytest.mark.parametrize("cls", [NormMLPClassifier, TabularNetClassifier])
-    @pytest.mark.parametrize("params", [{}, {"norm": "none", "optimizer": "sgd"}])
+    @pytest.mark.parametrize(
+        "params",
+        [
+            {},
+            {"norm": "none", "optimizer": "sgd", "optimizer_params": {"momentum": 0.9}},
+            {"optimizer": "rprop", "weight_decay": 0.0, "batch_size": N},
+            {"optimizer": "lbfgs", "weight_decay": 0.0, "batch_size": N},
+        ],
+        ids=["adamw", "sgd", "rprop", "lbfgs"],
+    )
     def test_the_last_epoch_is_what_the_report_says(self, table, cls, params):
         monitor = SignalMonitor(every=1)
         model = classifier(monitor, cls=cls, **params).fit(*table)
@@ -478,7 +487,7 @@ class TestWhen:
     def test_it_keeps_no_second_network(self, table):
         monitor = SignalMonitor(every=1)
         classifier(monitor).fit(*table)
-        assert monitor._copy_ is None
+        assert monitor._twin_ is None
 
 
 PROBE = _signal_monitor.probe
@@ -506,12 +515,10 @@ class TestWarning:
             self.sick(monitor).fit(*table)
 
     def test_not_of_one(self, table):
-        monitor = SignalMonitor(every=10)
-        classifier(monitor).fit(*table)
-        model = self.sick(monitor := SignalMonitor(every=1))
-        look = monitor_look(model, table)
-        monitor.initialize()
-        monitor._compare(look)
+        monitor = SignalMonitor(every=1)
+        with pytest.raises(DivergenceError):
+            classifier(Spoiler(), monitor, max_epochs=1).fit(*table)
+        assert {row["verdict"] for row in of_epoch(monitor, 1)} == {"exploding"}
         assert monitor.message_ == ""
 
     def test_inputs_come_first(self, table):
@@ -545,18 +552,6 @@ class TestWarning:
         assert monitor.message_ == ""
 
 
-def monitor_look(model, table):
-    """Return what is seen of a network in one look."""
-    seen = []
-
-    class Once(SignalMonitor):
-        def _compare(self, look):
-            seen.append(look)
-
-    clone(model).set_params(callbacks=[Once(every=100)], max_epochs=1).fit(*table)
-    return seen[0]
-
-
 class TestTrouble:
     def test_a_network_that_cannot_be_copied_is_trained_all_the_same(self, table):
         alone = classifier(activation=Uncopyable).fit(*table)
@@ -572,6 +567,17 @@ class TestTrouble:
         assert monitor.share_ == 0
         assert np.isnan(watched.history_[:, "grad_norm"]).all()
         compare(alone.net_, watched.net_)
+
+    def test_trouble_in_the_midst_of_training(self, table, monkeypatch):
+        monitor = SignalMonitor(every=1)
+
+        def break_():
+            monkeypatch.setattr(_signal_monitor, "judge_layer", None)
+
+        with pytest.warns(SignalWarning, match="stops: 'NoneType' object is not calla"):
+            model = classifier(EachEpoch(break_), monitor).fit(*table)
+        assert monitor.epochs_ == [0]
+        assert len(model.history_) == 3
 
     def test_it_recovers_with_the_next_fit(self, table):
         monitor = SignalMonitor(every=1)
