@@ -4,6 +4,9 @@ First the tables of ``../shared/data`` that have a fixed split, beside what was
 published for tuned models on that very split: networks are fitted on its training and
 validation parts and scored on its test part. Then those without one, in five shuffled
 folds beside peers at their defaults, which take turns on each fold.
+
+All of it takes hours. With ``--results FILE`` each fit is written down when it is done,
+and not done again.
 """
 
 from __future__ import annotations
@@ -12,8 +15,10 @@ import argparse
 import json
 import time
 import warnings
+from datetime import date
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -109,6 +114,40 @@ PEERS = {
 }
 
 
+class Results:
+    """Scores and seconds of fits, in a file if there is one."""
+
+    def __init__(self, path):
+        self.path = path
+        self.known = {}
+        if path is not None and path.exists():
+            for line in path.read_text().splitlines():
+                row = json.loads(line)
+                self.known[self._key(row)] = row["score"], row["seconds"]
+
+    @staticmethod
+    def _key(row):
+        return tuple(row[name] for name in ("set", "seed", "fold", "peer"))
+
+    def get(self, row, work):
+        """Return what is known of a fit, or what comes of the work."""
+        key = self._key(row)
+        if key not in self.known:
+            score, seconds = work()
+            self.known[key] = score, seconds
+            if self.path is not None:
+                row = {
+                    **row,
+                    "score": round(score, 6),
+                    "seconds": round(seconds, 1),
+                    "threads": torch.get_num_threads(),
+                    "date": f"{date.today():%Y-%m-%d}",
+                }
+                with self.path.open("a") as file:
+                    file.write(json.dumps(row) + "\n")
+        return self.known[key]
+
+
 def fit_and_score(model, X, y, train, test, metric):
     """Return the score on the test rows, more is better, and the seconds of the fit."""
     start = time.perf_counter()
@@ -125,7 +164,7 @@ def fit_and_score(model, X, y, train, test, metric):
     return float(np.mean(np.ravel(model.predict(X.iloc[test])) == y[test])), taken
 
 
-def fixed(sets, names, seeds):
+def fixed(sets, names, seeds, known):
     """Print our score on each fixed split beside the published ones."""
     print(
         "\ntest part of the fixed split, fitted on all other rows\n"
@@ -141,9 +180,11 @@ def fixed(sets, names, seeds):
         y = frame.pop(info["target"]).to_numpy()
         train = np.flatnonzero((part == "train") | (part == "val"))
         test = np.flatnonzero(part == "test")
+        parts = frame, y, train, test, info["metric"]
         results = [
-            fit_and_score(
-                tabular(info["task"], seed), frame, y, train, test, info["metric"]
+            known.get(
+                {"set": name, "seed": seed, "fold": None, "peer": "sknorm"},
+                partial(fit_and_score, tabular(info["task"], seed), *parts),
             )
             for seed in seeds
         ]
@@ -161,7 +202,7 @@ def fixed(sets, names, seeds):
         )
 
 
-def folded(sets, names, seeds, peers):
+def folded(sets, names, seeds, peers, known):
     """Print the scores of all in five folds, their ranks and seconds."""
     print(
         f"\nfive shuffled folds, score and seconds a fit\n{'':20}"
@@ -175,11 +216,13 @@ def folded(sets, names, seeds, peers):
         X, y, _ = shared_set(name, info)
         scores, seconds = ({peer: [] for peer in peers} for _ in range(2))
         for seed in seeds:
-            for train, test in folds(X, y, info["task"], seed):
+            for fold, part in enumerate(folds(X, y, info["task"], seed)):
+                parts = X, y, *part, info["metric"]
                 for peer in peers:
                     model = PEERS[peer](info["task"], seed)
-                    score, taken = fit_and_score(
-                        model, X, y, train, test, info["metric"]
+                    score, taken = known.get(
+                        {"set": name, "seed": seed, "fold": fold, "peer": peer},
+                        partial(fit_and_score, model, *parts),
                     )
                     scores[peer].append(score)
                     seconds[peer].append(taken)
@@ -213,6 +256,7 @@ def main():
     parser.add_argument("--first-seed", type=int, default=0, help="they count up")
     parser.add_argument("--sets", nargs="*", help="names; all if not given")
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
+    parser.add_argument("--results", type=Path, help="file of fits, read and written")
     args = parser.parse_args()
     if not DATA.exists():
         print(f"{DATA} isn't there: no tables to judge by.")
@@ -228,9 +272,10 @@ def main():
     warnings.simplefilter("ignore")
     seeds = range(args.first_seed, args.first_seed + args.seeds)
     print(heading(["sknorm", "scikit-learn", "torch"], torch.get_num_threads()))
-    fixed(sets, names, seeds)
+    known = Results(args.results)
+    fixed(sets, names, seeds, known)
     # Five folds are five fits already.
-    folded(sets, names, seeds[:1], args.peers)
+    folded(sets, names, seeds[:1], args.peers, known)
 
 
 if __name__ == "__main__":
