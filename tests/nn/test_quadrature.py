@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import integrate
+from scipy.special import ndtr
 from scipy.stats import norm
 
-from sknorm.nn._quadrature import gaussian_expectation, slope
+from sknorm.nn._quadrature import (
+    gaussian_expectation,
+    gaussian_pair_expectation,
+    slope,
+)
 
 STDS = [0.01, 0.3, 1.0, 2.7, 40.0]
 
@@ -59,6 +66,27 @@ def test_scaling_the_variable_or_the_function_is_the_same(std, shift):
     assert direct == pytest.approx(scaled, abs=1e-9)
 
 
+def by_pieces(fn, ends):
+    """Integrate a smooth function from each end to the next."""
+    return sum(
+        integrate.quad(fn, low, high, epsabs=1e-15, epsrel=1e-13)[0]
+        for low, high in itertools.pairwise(ends)
+    )
+
+
+def density(x, std):
+    return math.exp(-((x / std) ** 2) / 2) / (std * math.sqrt(2 * math.pi))
+
+
+@pytest.mark.parametrize("std", [33.0, 100.0, 1e3, 1e4, 1e6])
+def test_heavy_tails_at_every_std(std):
+    """A panel of std may reach from where softsign bends to where it is flat."""
+    value = gaussian_expectation(lambda x: (x / (1 + x.abs())) ** 2, std)
+    ends = [0, *(2.0**k for k in range(-2, 24) if 2.0**k < 14 * std), 14 * std]
+    expected = by_pieces(lambda x: 2 * (x / (1 + x)) ** 2 * density(x, std), ends)
+    assert value == pytest.approx(expected, rel=1e-12)
+
+
 def test_function_may_write_into_its_argument():
     gaussian_expectation(lambda x: x.zero_(), 1.5)
     assert gaussian_expectation(torch.square, 1.5) == pytest.approx(2.25, rel=1e-12)
@@ -74,6 +102,116 @@ def test_wrong_std(std):
 def test_no_finite_mean(fn):
     with pytest.raises(ValueError, match=r"no finite mean over N\(0, 1\^2\)"):
         gaussian_expectation(fn)
+
+
+# --------------------------------------------------------------------------------------
+# Two variables
+# --------------------------------------------------------------------------------------
+NEAR = [1e-3, 1e-6, 1e-12]
+CORRELATIONS = [0.1, 0.6, 0.9, 1.0, *(1 - gap for gap in NEAR)]
+CORRELATIONS += [0.0, -0.0, *(-c for c in CORRELATIONS)]
+
+
+def product_of(fn):
+    return lambda u, v: fn(u) * fn(v)
+
+
+def step(x):
+    return (x > 0).double()
+
+
+@pytest.mark.parametrize("std", STDS)
+@pytest.mark.parametrize(
+    ("fn", "expected"),
+    [
+        (torch.ones_like, lambda c, s: 1.0),
+        (lambda x: x, lambda c, s: c * s**2),
+        (torch.square, lambda c, s: (1 + 2 * c**2) * s**4),
+        (
+            torch.relu,
+            lambda c, s: (
+                (math.sqrt(1 - c**2) + math.acos(-c) * c) / (2 * math.pi) * s**2
+            ),
+        ),
+        (
+            torch.abs,
+            lambda c, s: (math.sqrt(1 - c**2) + math.asin(c) * c) * 2 / math.pi * s**2,
+        ),
+        (step, lambda c, s: 1 / 4 + math.asin(c) / (2 * math.pi)),
+        (
+            torch.erf,
+            lambda c, s: math.asin(2 * s**2 * c / (1 + 2 * s**2)) * 2 / math.pi,
+        ),
+    ],
+    ids=["one", "x", "x^2", "relu", "abs", "step", "erf"],
+)
+def test_closed_forms_of_pairs(fn, expected, std):
+    scale = expected(1.0, std)
+    for c in CORRELATIONS:
+        value = gaussian_pair_expectation(product_of(fn), c, std)
+        # asin loses eight digits of its own next to 1.
+        near = 1e-8 if 0 < 1 - abs(c) < 1e-3 else 1e-13
+        assert value == pytest.approx(expected(c, std), rel=1e-13, abs=near * scale), c
+
+
+def clipped(x):
+    return x.clamp(-1, 1)
+
+
+def mean_clipped(mean, std):
+    """E[max(-1, min(1, x))] for x ~ N(mean, std^2)."""
+    low, high = (-1 - mean) / std, (1 - mean) / std
+    inner = mean * (ndtr(high) - ndtr(low))
+    return inner + std * (density(low, 1) - density(high, 1)) + ndtr(-high) - ndtr(low)
+
+
+@pytest.mark.parametrize("std", [0.3, 2.7, 40.0])
+@pytest.mark.parametrize("c", [0.0, 0.4, 0.9, 0.9999, -0.4, -0.99])
+def test_several_kinks(c, std):
+    """Both bends of one variable meet both of the other."""
+    rest = std * math.sqrt(1 - c**2)
+
+    def integrand(u):
+        return max(-1, min(1, u)) * mean_clipped(c * u, rest) * density(u, std)
+
+    # One variable given the other bends within a few of what is left of its std.
+    bends = [-1 / c, 1 / c] if c else []
+    turns = [bend + k * rest for bend in bends for k in (-8, -4, -2, -1, 0, 1, 2, 4, 8)]
+    reach = 12 * std
+    ends = [end for end in (-1, 1, *turns) if abs(end) < reach]
+    expected = by_pieces(integrand, sorted([-reach, *ends, reach]))
+    value = gaussian_pair_expectation(product_of(clipped), c, std)
+    assert value == pytest.approx(expected, rel=1e-11, abs=1e-13)
+
+
+@pytest.mark.parametrize("gap", NEAR)
+def test_difference_keeps_its_digits_next_to_one(gap):
+    """For two numbers that differ in their last digits, as a mean of squares."""
+    c = 1 - gap
+    value = gaussian_pair_expectation(lambda u, v: (u - v).square(), c, 3.0)
+    # Digits are lost where u - v is formed: it is sqrt(gap) of u.
+    lost = 1e-15 / math.sqrt(gap)
+    assert value == pytest.approx(18 * (1 - c), rel=1e-13 + lost)
+
+
+@given(
+    c=st.floats(-1, 1),
+    std=st.floats(0.05, 2000),
+    fn=st.sampled_from([torch.tanh, torch.relu, torch.nn.functional.softsign]),
+)
+@settings(deadline=None, max_examples=15)
+def test_pairs_agree_with_single_numbers(c, std, fn):
+    """What depends on one of two numbers has the mean that it has alone."""
+    pair = gaussian_pair_expectation(
+        lambda u, v: fn(u).square() + fn(v).square(), c, std
+    )
+    alone = gaussian_expectation(lambda z: fn(z).square(), std)
+    assert pair == pytest.approx(2 * alone, rel=1e-12)
+
+
+def test_no_finite_mean_of_pairs():
+    with pytest.raises(ValueError, match=r"no finite mean over N\(0, 2\^2\)"):
+        gaussian_pair_expectation(product_of(torch.log), 0.5, 2.0)
 
 
 @pytest.mark.parametrize(
