@@ -33,6 +33,7 @@ LAYERS = {
     "sknorm.nn.norms": 1,
     "sknorm.nn.embeddings": 1,
     "sknorm.nn._layers": 2,
+    "sknorm.nn.mean_field": 2,
     "sknorm.nn.members": 3,
     "sknorm.nn.mlp": 3,
     "sknorm.nn.tabular": 4,
