@@ -732,8 +732,12 @@ def _set_limits(axes, curves):
     from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
     curves = list(curves)
-    values = np.concatenate([curve.line for curve in curves])
-    values = values[np.isfinite(values)]
+    # Theory goes on where nothing could be measured.
+    values = np.concatenate(
+        [curve.line for curve in curves]
+        + [curve.theory for curve in curves if curve.theory is not None]
+    )
+    values = values[np.isfinite(values) & (values > 0)]
     low = max(min(1 / LIMIT, values.min(initial=1)), 1 / _REACH)
     high = min(max(LIMIT, values.max(initial=1)), _REACH)
     pad = (high / low) ** 0.05
