@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from sknorm.inspection._search_results import SearchCells
-from sknorm.inspection._standardization import (
-    _check_count,
-    _import_matplotlib,
-    _shortened,
+from sknorm.inspection._drawing import (
+    GREY,
+    VERMILLION,
+    check_count,
+    import_matplotlib,
+    shortened,
 )
+from sknorm.inspection._search_results import SearchCells
 
 __all__ = ["SearchHeatmapDisplay"]
 
 # What a cell shows of its candidates, in the title.
 _REDUCTIONS = {"max": "best", "mean": "mean", "min": "worst"}
-# Told apart with any kind of colour vision (Okabe and Ito), also from viridis.
-_VERMILLION, _GREY, _PALE = "#d55e00", "#444444", "#e8e8e8"
+# Behind the hatching where every fit failed.
+_PALE = "#e8e8e8"
 # Inches, and points: legible where a page shows the picture 900 pixels wide.
 _CELL_WIDTH, _CELL_HEIGHT, _LETTER = 0.86, 0.58, 0.085
 _TITLE, _TEXT, _LEAST_TEXT = 11.0, 10.0, 4.0
@@ -222,8 +224,8 @@ class SearchHeatmapDisplay:
             If a parameter or the metric is unknown, x and y are the same, or ``reduce``
             or ``bins`` is something else.
         """
-        _import_matplotlib(f"{cls.__name__}.from_search")
-        _check_count("bins", bins)
+        import_matplotlib(f"{cls.__name__}.from_search")
+        check_count("bins", bins)
         cells = SearchCells.read(search, x, y, metric=metric, reduce=reduce, bins=bins)
         display = cls(**vars(cells), name=name)
         return display.plot(
@@ -268,7 +270,7 @@ class SearchHeatmapDisplay:
         ImportError
             If matplotlib isn't installed.
         """
-        _import_matplotlib(f"{type(self).__name__}.plot")
+        import_matplotlib(f"{type(self).__name__}.plot")
         title = self._title()
         self.figure_, self.ax_ = _make_axes(ax, self.x_labels, self.y_labels, title)
         finite = np.ma.masked_invalid(self.mean)
@@ -288,7 +290,7 @@ class SearchHeatmapDisplay:
         ]
         self.texts_ = self._write_cells(values_format, text_kwargs)
         self.best_ = self.best and self._draw_patch(
-            self.best, 0.03, fill=False, edgecolor=_VERMILLION, linewidth=3, zorder=3
+            self.best, 0.03, fill=False, edgecolor=VERMILLION, linewidth=3, zorder=3
         )
         return self
 
@@ -319,7 +321,7 @@ class SearchHeatmapDisplay:
                 "verticalalignment": "center",
                 "fontsize": size,
                 "linespacing": 1.1,
-                "color": _GREY if failed else _ink(self.image_, self.mean[i, j]),
+                "color": GREY if failed else _ink(self.image_, self.mean[i, j]),
                 "fontweight": "bold" if (i, j) == self.best else "normal",
             }
             if failed:
@@ -364,8 +366,8 @@ class SearchHeatmapDisplay:
 def _joined(names):
     """Name one or two parameters, or one of more."""
     if len(names) > 2:
-        return f"{_shortened(names[0], _NAMED)} and {len(names) - 1} others"
-    return _shortened(", ".join(names), _NAMED)
+        return f"{shortened(names[0], _NAMED)} and {len(names) - 1} others"
+    return shortened(", ".join(names), _NAMED)
 
 
 def _make_axes(ax, x_labels, y_labels, title):

@@ -8,6 +8,18 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from sknorm.inspection._distribution import describe
+from sknorm.inspection._drawing import (
+    BLACK,
+    BLUE,
+    GREY,
+    VERMILLION,
+    check_count,
+    import_matplotlib,
+    make_axes,
+    percent,
+    rounded,
+    shortened,
+)
 from sknorm.inspection._tables import TransformedTable
 
 __all__ = ["StandardizationDisplay"]
@@ -15,12 +27,13 @@ __all__ = ["StandardizationDisplay"]
 PANELS = ("before", "after", "qq")
 # Columns that are drawn if none are named, and the most that are.
 _FEW, _MOST = 4, 20
-# Told apart with any kind of colour vision (Okabe and Ito).
-_VERMILLION, _BLUE, _BLACK, _GREY = "#d55e00", "#0072b2", "#000000", "#444444"
 # Inches, and points: legible where a page shows the picture 800 pixels wide.
 _WIDTH, _HEIGHT = 3.1, 3.0
 _TITLE, _TEXT, _LINE, _PAD = 10.5, 9.0, 12.0, 5.0
 _NUMBERS = ("mean", "std", "skewness", "excess_kurtosis", "beyond_3_sigma", "missing")
+# Other displays take these from here as yet.
+_check_count, _import_matplotlib = check_count, import_matplotlib
+_percent, _rounded = percent, rounded
 
 
 class StandardizationDisplay:
@@ -161,9 +174,9 @@ class StandardizationDisplay:
             If a column isn't there or holds no numbers, or if they are too many to
             draw.
         """
-        _import_matplotlib(f"{cls.__name__}.from_estimator")
-        _check_count("bins", bins, optional=True)
-        _check_count("subsample", subsample)
+        import_matplotlib(f"{cls.__name__}.from_estimator")
+        check_count("bins", bins, optional=True)
+        check_count("subsample", subsample)
         table = TransformedTable.make(estimator, X, transform_params or {})
         chosen = _choose(table, columns)
         n_rows = table.after.shape[0]
@@ -249,11 +262,15 @@ class StandardizationDisplay:
         self : StandardizationDisplay
             The display.
         """
-        _import_matplotlib(f"{type(self).__name__}.plot")
+        import_matplotlib(f"{type(self).__name__}.plot")
         panels = self._panels(panels)
         shape = (len(self.after), len(panels))
         style = _Style(bar_kwargs, line_kwargs, point_kwargs)
-        self.figure_, self.bounding_ax_, self.axes_ = _make_axes(ax, shape)
+        size = _WIDTH * shape[1], _HEIGHT * shape[0]
+        self.figure_, self.bounding_ax_, self.axes_ = make_axes(ax, shape, size)
+        if ax is None:
+            # Rows stay apart: a title belongs to what is below it.
+            self.figure_.get_layout_engine().set(h_pad=0.1)
         self.bars_ = np.full(shape, None, dtype=object)
         self.lines_ = np.full(shape, None, dtype=object)
         for i, pair in enumerate(zip(self.before, self.after, strict=True)):
@@ -291,8 +308,8 @@ class StandardizationDisplay:
         if panel == "qq":
             return "QQ plot"
         if panel == "before":
-            return _shortened(column)
-        return _shortened(f"after {self.name}" if self.name else "after")
+            return shortened(column)
+        return shortened(f"after {self.name}" if self.name else "after")
 
 
 class _Style:
@@ -317,10 +334,10 @@ class _Style:
         return {"fill": True, "alpha": 0.55} | color | self._bar
 
     def line(self, **defaults):
-        return {"color": _BLACK, "linewidth": 1.4} | defaults | self._line
+        return {"color": BLACK, "linewidth": 1.4} | defaults | self._line
 
     def point(self, **defaults):
-        dots = {"linestyle": "none", "marker": ".", "markersize": 4, "color": _BLUE}
+        dots = {"linestyle": "none", "marker": ".", "markersize": 4, "color": BLUE}
         return dots | defaults | self._point
 
 
@@ -331,9 +348,9 @@ def _draw_histogram(axes, part, panel, style):
         return None, []
     view = part.edges[0], part.edges[-1]
     color, label, unit = (
-        (_VERMILLION, "normal fit", "own units")
+        (VERMILLION, "normal fit", "own units")
         if panel == "before"
-        else (_BLUE, "N(0, 1)", "standard deviations")
+        else (BLUE, "N(0, 1)", "standard deviations")
     )
     bars = axes.stairs(part.density, part.edges, **style.bar(color))
     lines = []
@@ -348,9 +365,9 @@ def _draw_histogram(axes, part, panel, style):
     axes.locator_params(nbins=4, steps=[1, 2, 5, 10])
     # The default writes a power of ten above the axis, where the numbers are.
     axes.yaxis.set_major_formatter("{x:.3g}")
-    label = f"{_shortened(part.name, 18)} ({unit})"
+    label = f"{shortened(part.name, 18)} ({unit})"
     if part.outside:
-        share = _percent(part.outside / part.count)
+        share = percent(part.outside / part.count)
         label += f"\n{part.outside:,} ({share}) out of view"
     axes.set_xlabel(label, fontsize=_TEXT)
     axes.set_ylabel("density", fontsize=_TEXT)
@@ -364,7 +381,7 @@ def _say_nothing_is_there(axes):
         "no input of this name",
         ha="center",
         va="center",
-        color=_GREY,
+        color=GREY,
         fontsize=_TEXT,
         transform=axes.transAxes,
     )
@@ -382,7 +399,7 @@ def _draw_quantiles(axes, before, after, style):
         lines += axes.plot(
             before.scores,
             rescaled,
-            color=_VERMILLION,
+            color=VERMILLION,
             alpha=0.5,
             linewidth=5,
             solid_capstyle="round",
@@ -405,14 +422,14 @@ def _write_numbers(axes, part):
     text = "no values"
     if part.count:
         text = (
-            f"mean {_rounded(part.mean, part.std)}   "
-            f"std {_rounded(part.std, part.std)}\n"
+            f"mean {rounded(part.mean, part.std)}   "
+            f"std {rounded(part.std, part.std)}\n"
             f"skew {_shape(part.skewness)}   "
             f"excess kurtosis {_shape(part.excess_kurtosis)}\n"
-            f"beyond 3 sigma {_percent(part.beyond_3_sigma)}"
+            f"beyond 3 sigma {percent(part.beyond_3_sigma)}"
         )
     if part.missing:
-        text += f"   missing {_percent(part.missing)}"
+        text += f"   missing {percent(part.missing)}"
     axes.annotate(
         text,
         (0, 1),
@@ -421,7 +438,7 @@ def _write_numbers(axes, part):
         textcoords="offset points",
         va="bottom",
         fontsize=_TEXT,
-        color=_GREY,
+        color=GREY,
         linespacing=1.15,
     ).set_in_layout(False)
 
@@ -447,34 +464,9 @@ def _finish(axes, panel, *, legend):
     ).set_in_layout(False)
 
 
-def _rounded(value, unit):
-    """Write a number to a hundredth of the leading digit of a unit."""
-    if not np.isfinite(value):
-        return "-" if np.isnan(value) else str(value)
-    # As it is written itself: 1 for 0.9999.
-    size = float(f"{unit:.2e}") if np.isfinite(unit) and unit > 0 else 1.0
-    largest = max(abs(value), size)
-    decimals = 2 - int(np.floor(np.log10(size)))
-    if decimals > 5 or largest >= 1e7:
-        return f"{value:.2e}"
-    # Adding 0 makes a negative zero positive.
-    value = round(value, decimals) + 0.0
-    return f"{value:,.{max(0, decimals)}f}"
-
-
 def _shape(value):
     """Write a number without unit to hundredths, or to three digits if it is large."""
-    return _rounded(value, max(1.0, abs(value)))
-
-
-def _percent(share):
-    if np.isnan(share):
-        return "-"
-    return f"{100 * share:.2g} %" if share < 0.995 else f"{100 * share:.0f} %"
-
-
-def _shortened(name, length=30):
-    return name if len(name) <= length else f"{name[: length - 1]}…"
+    return rounded(value, max(1.0, abs(value)))
 
 
 def _describe_both(table, j, values, bins, rows):
@@ -525,59 +517,4 @@ def _as_list(columns, n):
         raise ValueError(
             "columns must be a name, a position, a list of these, or a slice of "
             f"positions. Got {columns!r}."
-        ) from error
-
-
-def _make_axes(ax, shape):
-    """Return the figure, the axes whose place was taken, and those of the panels."""
-    from matplotlib import pyplot as plt
-    from matplotlib.axes import Axes
-
-    if ax is None:
-        figure, axes = plt.subplots(
-            *shape,
-            figsize=(_WIDTH * shape[1], _HEIGHT * shape[0]),
-            layout="constrained",
-            squeeze=False,
-        )
-        # Rows stay apart: a title belongs to what is below it.
-        figure.get_layout_engine().set(h_pad=0.1)
-        return figure, None, axes
-    if isinstance(ax, Axes) and shape != (1, 1):
-        place = ax.get_subplotspec()
-        if place is None:
-            raise ValueError(
-                f"These axes stand free in their figure, and {shape[0] * shape[1]} "
-                "panels can't divide their place. Make them with `plt.subplots`, or "
-                "give as many axes as there are panels."
-            )
-        ax.set_axis_off()
-        grid = place.subgridspec(*shape)
-        axes = [
-            [ax.figure.add_subplot(grid[i, k]) for k in range(shape[1])]
-            for i in range(shape[0])
-        ]
-        return ax.figure, ax, np.array(axes, dtype=object)
-    axes = np.array(ax, dtype=object).ravel()
-    if len(axes) != shape[0] * shape[1]:
-        raise ValueError(
-            f"ax must hold {shape[0] * shape[1]} axes: {shape[0]} columns of "
-            f"{shape[1]} panels. Got {len(axes)}."
-        )
-    return axes[0].figure, None, axes.reshape(shape)
-
-
-def _check_count(name, value, *, optional=False):
-    if value is None and optional:
-        return
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be a whole number from 1 on. Got {value!r}.")
-
-
-def _import_matplotlib(caller):
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise ImportError(
-            f"{caller} draws with matplotlib: `pip install sknorm[plot]`."
         ) from error

@@ -12,7 +12,19 @@ from sklearn.base import is_classifier
 
 from sknorm._registry import unknown_name_message
 from sknorm._validation import check_is_fitted
-from sknorm.inspection._standardization import _import_matplotlib
+from sknorm.inspection._drawing import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    given_axes,
+    import_matplotlib,
+    shortened,
+)
 
 __all__ = ["TrainingHistoryDisplay"]
 
@@ -28,10 +40,8 @@ _LOSSES = {"train_loss": "training", "valid_loss": "validation"}
 _DECADE = 10.0
 # As many epochs have a dot each: a line alone does not show a value between gaps.
 _DOTTED = 30
-# Told apart with any kind of colour vision (Okabe and Ito).
-_ON_TRAINING_ROWS = ("#0072b2", "#56b4e9")
-_ON_OTHERS = ("#d55e00", "#cc79a7", "#e69f00", "#000000")
-_GREEN, _GREY = "#009e73", "#444444"
+_ON_TRAINING_ROWS = (BLUE, SKY)
+_ON_OTHERS = (VERMILLION, PURPLE, ORANGE, BLACK)
 # Inches, and points: legible where a page shows the picture 900 pixels wide.
 _WIDTH, _LOSS_HEIGHT, _HEIGHT = 7.5, 2.7, 1.5
 _TITLE, _TEXT = 10.5, 9.0
@@ -192,7 +202,7 @@ class TrainingHistoryDisplay:
         ValueError
             If no epoch was finished, or what is asked for wasn't recorded.
         """
-        _import_matplotlib(f"{cls.__name__}.from_estimator")
+        import_matplotlib(f"{cls.__name__}.from_estimator")
         network = _find_network(estimator)
         net = getattr(network, "net_", network)
         return cls._from_rows(
@@ -253,7 +263,7 @@ class TrainingHistoryDisplay:
         ValueError
             If no epoch was finished, or what is asked for wasn't recorded.
         """
-        _import_matplotlib(f"{cls.__name__}.from_history")
+        import_matplotlib(f"{cls.__name__}.from_history")
         best = None if best_epoch is None else (best_epoch, "best")
         return cls._from_rows(history, scores=scores, best=best, name=name).plot(
             ax, panels=panels, yscale=yscale, line_kwargs=line_kwargs
@@ -328,7 +338,7 @@ class TrainingHistoryDisplay:
             If a panel is unknown or wasn't recorded, there are not as many axes as
             panels, or the scale is another.
         """
-        _import_matplotlib(f"{type(self).__name__}.plot")
+        import_matplotlib(f"{type(self).__name__}.plot")
         from matplotlib.axes import Axes
         from matplotlib.cbook import normalize_kwargs
         from matplotlib.lines import Line2D
@@ -350,10 +360,12 @@ class TrainingHistoryDisplay:
             _finish(axes, panel, marks=axes is self.ax_, above=ax is None)
         _label_epochs(self.axes_)
         if self.name:
-            name = (
-                self.name if len(self.name) <= _NAME else self.name[: _NAME - 1] + "…"
+            self.ax_.set_title(
+                shortened(self.name, _NAME),
+                loc="left",
+                fontsize=_TITLE,
+                fontweight="bold",
             )
-            self.ax_.set_title(name, loc="left", fontsize=_TITLE, fontweight="bold")
         return self
 
     def _mark_epochs(self, axes):
@@ -362,7 +374,7 @@ class TrainingHistoryDisplay:
             self.best_lines_.append(
                 axes.axvline(
                     self.best_epoch,
-                    color=_GREEN,
+                    color=GREEN,
                     linestyle=(0, (5, 2)),
                     linewidth=1.4,
                     zorder=1,
@@ -373,7 +385,7 @@ class TrainingHistoryDisplay:
             self.diverged_lines_.append(
                 axes.axvline(
                     self.diverged_epoch,
-                    color=_GREY,
+                    color=GREY,
                     linestyle=":",
                     linewidth=1.8,
                     zorder=1,
@@ -470,7 +482,7 @@ def _draw_curves(axes, epochs, panel, style):
 def _colors(panel):
     """Return a color for each curve: blue on the rows that are trained on."""
     if panel.kind not in ("loss", "score"):
-        return [_GREY] * len(panel.curves)
+        return [GREY] * len(panel.curves)
     training, others = itertools.cycle(_ON_TRAINING_ROWS), itertools.cycle(_ON_OTHERS)
     return [
         next(training if name.startswith("train_") else others) for name in panel.curves
@@ -492,7 +504,7 @@ def _set_limits(axes, epochs, panel, yscale):
             "no finite value",
             ha="center",
             va="center",
-            color=_GREY,
+            color=GREY,
             backgroundcolor="white",
             fontsize=_TEXT,
             transform=axes.transAxes,
@@ -555,14 +567,10 @@ def _make_axes(ax, panels):
         )
         figure.align_ylabels(axes[:, 0])
         return figure, axes[:, 0]
-    axes = np.array(ax, dtype=object).ravel()
-    if len(axes) != len(panels):
-        kinds = ", ".join(panel.kind for panel in panels)
-        raise ValueError(
-            f"ax must hold an axes for each of the {len(panels)} panels: {kinds}. Got "
-            f"{len(axes)}. Choose panels with `panels`."
-        )
-    return axes[0].figure, axes
+    kinds = ", ".join(panel.kind for panel in panels)
+    return given_axes(
+        ax, len(panels), f"panels: {kinds}", "Choose panels with `panels`."
+    )
 
 
 def _find_network(estimator):
