@@ -43,6 +43,12 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
                 "GroupStandardizer",
             ],
         ),
+        (
+            "plot_signal_report.py",
+            ["--epochs", "1", "--seeds", "1"],
+            "signal_report.png",
+            ["hidden 1: vanishing", "healthy in all 22 rows", "norm='batch'"],
+        ),
     ],
     ids=lambda value: value if str(value).endswith(".py") else "",
 )
