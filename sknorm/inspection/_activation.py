@@ -12,14 +12,21 @@ import torch
 
 from sknorm._registry import unknown_name_message
 from sknorm.inspection._distribution import describe
+from sknorm.inspection._drawing import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    VERMILLION,
+    check_count,
+    given_axes,
+    import_matplotlib,
+    make_axes,
+    percent,
+    rounded,
+)
 from sknorm.inspection._probe import probe
 from sknorm.inspection._signal_report import _setting
-from sknorm.inspection._standardization import (
-    _check_count,
-    _import_matplotlib,
-    _percent,
-    _rounded,
-)
 from sknorm.inspection._verdicts import judge_layer
 from sknorm.neural_network._opened import open_estimator
 
@@ -33,9 +40,6 @@ _COLUMNS = 4
 _POINTS, _MARGIN = 401, 0.03
 # The normal density is in view as far as bars are at least so many times lower.
 _TALLEST = 2.0
-# Told apart with any kind of colour vision (Okabe and Ito).
-_BLUE, _VERMILLION, _GREEN = "#0072b2", "#d55e00", "#009e73"
-_BLACK, _GREY = "#000000", "#444444"
 # Inches, and points: legible where a page shows the picture 900 pixels wide. Few panels
 # are wider than many.
 _WIDTHS, _HEIGHT, _LEGEND = {1: 4.8, 2: 3.6, 3: 3.0, 4: 2.25}, 2.35, 0.3
@@ -223,9 +227,9 @@ class ActivationDisplay:
             on, if there is no y and it isn't fitted, if there is no hidden layer, none
             of that name or position, or if they are too many to draw.
         """
-        _import_matplotlib(f"{cls.__name__}.from_estimator")
-        _check_count("bins", bins)
-        _check_count("max_rows", max_rows)
+        import_matplotlib(f"{cls.__name__}.from_estimator")
+        check_count("bins", bins)
+        check_count("max_rows", max_rows)
         opened = open_estimator(estimator, X, y, max_rows=max_rows)
         setting = _setting(opened)
         _, signals = probe(
@@ -284,7 +288,7 @@ class ActivationDisplay:
         ValueError
             If there are not as many axes as layers.
         """
-        _import_matplotlib(f"{type(self).__name__}.plot")
+        import_matplotlib(f"{type(self).__name__}.plot")
         from matplotlib.cbook import normalize_kwargs
         from matplotlib.lines import Line2D
         from matplotlib.patches import StepPatch
@@ -330,7 +334,7 @@ class ActivationDisplay:
         if any(self.spots_):
             low, high = self.sweet_spot
             label = f"sweet spot ({low:.3g}, {high:.3g})"
-            handles.append(Patch(facecolor=_GREEN, alpha=0.15, label=label))
+            handles.append(Patch(facecolor=GREEN, alpha=0.15, label=label))
         style = {"frameon": False, "fontsize": _TEXT, "handlelength": 1.6}
         handles = [handle for handle in handles if handle]
         if outside:
@@ -451,13 +455,13 @@ def _shade(axes, part, sweet_spot):
     low, high = np.clip(sweet_spot, part.grid[0], part.grid[-1])
     if low >= high:
         return None
-    return axes.axvspan(low, high, color=_GREEN, alpha=0.13, linewidth=0, zorder=0)
+    return axes.axvspan(low, high, color=GREEN, alpha=0.13, linewidth=0, zorder=0)
 
 
 def _draw_bars(axes, part, style):
     defaults = {"fill": True, "alpha": 0.6, "label": "pre-activations"}
     if not style.keys() & {"facecolor", "edgecolor", "color"}:
-        defaults["color"] = _BLUE
+        defaults["color"] = BLUE
     bars = axes.stairs(part.density, part.edges, **defaults | style)
     axes.set_xlim(part.grid[0], part.grid[-1])
     tallest = part.density.max()
@@ -470,7 +474,7 @@ def _draw_normal(axes, part):
     # Where the view is wide, its bell would fall between the points of the grid.
     z = np.union1d(part.grid, np.linspace(-4, 4, _POINTS))
     density = np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
-    style = {"color": _VERMILLION, "linewidth": 1.0, "linestyle": (0, (3, 2))}
+    style = {"color": VERMILLION, "linewidth": 1.0, "linestyle": (0, (3, 2))}
     (line,) = axes.plot(z, density, label="N(0, 1)", **style)
     return line
 
@@ -480,7 +484,7 @@ def _draw_curve(axes, part, name, style):
     if part.curve is None:
         return None, None
     curve_axes = axes.twinx()
-    defaults = {"color": _BLACK, "linewidth": 1.3, "label": f"{name} (right axis)"}
+    defaults = {"color": BLACK, "linewidth": 1.3, "label": f"{name} (right axis)"}
     (line,) = curve_axes.plot(part.grid, part.curve, **defaults | style)
     curve_axes.locator_params(axis="y", nbins=3)
     curve_axes.yaxis.set_major_formatter("{x:.3g}")
@@ -504,7 +508,7 @@ def _write_above(row, parts):
             loc="left",
             fontsize=_TITLE,
             fontweight="bold",
-            color=_BLACK if is_well else _VERMILLION,
+            color=BLACK if is_well else VERMILLION,
             pad=_PAD + n_lines * _LINE,
         )
         axes.annotate(
@@ -515,7 +519,7 @@ def _write_above(row, parts):
             textcoords="offset points",
             va="bottom",
             fontsize=_TEXT,
-            color=_GREY,
+            color=GREY,
             linespacing=1.15,
         ).set_in_layout(False)
     return n_lines
@@ -531,24 +535,24 @@ def _text(part, letters):
     lines = textwrap.wrap(part.why, letters)
     lines.append(f"mean {_mean(part)}  std {_std(part)}")
     if np.isfinite(part.mean + part.sweet_spot):
-        lines.append(f"in spot {_percent(part.sweet_spot)}  dead {_percent(part.dead)}")
+        lines.append(f"in spot {percent(part.sweet_spot)}  dead {percent(part.dead)}")
     return lines
 
 
 def _mean(part):
     is_long = abs(part.mean) >= _LONG or part.std >= _LONG
-    return f"{part.mean:.0e}" if is_long else _rounded(part.mean, part.std)
+    return f"{part.mean:.0e}" if is_long else rounded(part.mean, part.std)
 
 
 def _std(part):
     is_long = part.std >= _LONG or 0 < part.std < 1 / _LONG
-    return f"{part.std:.1e}" if is_long else _rounded(part.std, part.std)
+    return f"{part.std:.1e}" if is_long else rounded(part.std, part.std)
 
 
 def _write_below(axes, part, *, is_last):
     """Write what the axis is, and what isn't seen."""
     notes = [
-        f"{_percent(number / part.count)} {what}"
+        f"{percent(number / part.count)} {what}"
         for number, what in (
             (part.outside, "out of view"),
             (part.not_finite, "not finite"),
@@ -568,25 +572,13 @@ def _write_below(axes, part, *, is_last):
 
 def _make_axes(ax, n):
     """Return the figure, an axes for each layer, and how many are in a row."""
-    from matplotlib import pyplot as plt
-
-    if ax is None:
-        n_rows = -(-n // _COLUMNS)
-        n_columns = -(-n // n_rows)
-        figure, axes = plt.subplots(
-            n_rows,
-            n_columns,
-            figsize=(_WIDTHS[n_columns] * n_columns, _HEIGHT * n_rows + _LEGEND),
-            layout="constrained",
-            squeeze=False,
-        )
-        for spare in axes.ravel()[n:]:
-            spare.remove()
-        return figure, axes.ravel()[:n], n_columns
-    axes = np.array(ax, dtype=object).ravel()
-    if len(axes) != n:
-        raise ValueError(
-            f"ax must hold an axes for each of the {n} layers. Got {len(axes)}. Choose "
-            "layers with `layers`."
-        )
-    return axes[0].figure, axes, 1
+    if ax is not None:
+        remedy = "Choose layers with `layers`."
+        return *given_axes(ax, n, "layers", remedy), 1
+    n_rows = -(-n // _COLUMNS)
+    n_columns = -(-n // n_rows)
+    size = _WIDTHS[n_columns] * n_columns, _HEIGHT * n_rows + _LEGEND
+    figure, _, axes = make_axes(None, (n_rows, n_columns), size)
+    for spare in axes.ravel()[n:]:
+        spare.remove()
+    return figure, axes.ravel()[:n], n_columns

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Integral
 
 import numpy as np
 from sklearn.base import clone
 
+from sknorm.inspection._drawing import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    check_count,
+    given_axes,
+    import_matplotlib,
+    make_axes,
+    shortened,
+)
 from sknorm.inspection._probe import probe
 from sknorm.inspection._signal_report import _path_to_network
-from sknorm.inspection._standardization import _import_matplotlib
 from sknorm.inspection._theory import predict_layers
 from sknorm.inspection._verdicts import LIMIT
 from sknorm.neural_network._opened import (
@@ -31,11 +43,7 @@ GRADIENTS = ("random", "loss")
 # The view reaches no further: what grows or shrinks more is lost either way, and
 # what doesn't would be a flat line.
 _REACH = 1e10
-# Told apart with any kind of colour vision (Okabe and Ito).
-_COLORS = (
-    *("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#444444"),
-)
-_GREEN, _GREY = "#009e73", "#444444"
+_COLORS = BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, GREY
 # Inches, and points: legible where a page shows the picture 900 pixels wide.
 _WIDTH, _HEIGHT, _LINE = 4.5, 3.1, 0.2
 _TITLE, _TEXT = 10.5, 9.0
@@ -76,7 +84,7 @@ class SignalPropagationDisplay:
         Its panels, ``"forward"`` and ``"backward"``.
     lines_ : dict of str to dict of str to Line2D
         By panel and label, the median over networks.
-    bands_ : dict of str to dict of str to FillBetweenPolyCollection
+    bands_ : dict of str to dict of str to PolyCollection
         From the lowest to the highest of several networks.
     theory_lines_ : dict of str to dict of str to Line2D
         What theory expects.
@@ -267,9 +275,9 @@ class SignalPropagationDisplay:
         ValueError
             As of :meth:`from_estimator`, or if there is no estimator.
         """
-        _import_matplotlib(f"{cls.__name__}.from_estimators")
-        _check_number("seeds", seeds)
-        _check_number("max_rows", max_rows)
+        import_matplotlib(f"{cls.__name__}.from_estimators")
+        check_count("seeds", seeds)
+        check_count("max_rows", max_rows)
         if gradient not in GRADIENTS:
             raise ValueError(f"gradient must be 'random' or 'loss'. Got {gradient!r}.")
         if gradient == "loss" and y is None:
@@ -399,7 +407,7 @@ class SignalPropagationDisplay:
         ValueError
             If a panel is unknown, or there are not as many axes as panels.
         """
-        _import_matplotlib(f"{type(self).__name__}.plot")
+        import_matplotlib(f"{type(self).__name__}.plot")
         from matplotlib.axes import Axes
         from matplotlib.cbook import normalize_kwargs
         from matplotlib.lines import Line2D
@@ -411,7 +419,7 @@ class SignalPropagationDisplay:
             raise ValueError(
                 f"panels must be among {', '.join(map(repr, PANELS))}. Got {panels!r}."
             )
-        labels = {label: _shortened(label, _LABEL) for label in self.forward}
+        labels = {label: shortened(label, _LABEL) for label in self.forward}
         self.figure_, axes = _make_axes(ax, panels, labels)
         self.axes_ = dict(zip(panels, axes, strict=True))
         self.ax_ = axes[0]
@@ -474,9 +482,9 @@ class SignalPropagationDisplay:
         counts = {len(self.forward[label]) for label in self.bands_[panel]}
         if counts:
             many = " or ".join(map(str, sorted(counts)))
-            grey = {"facecolor": _GREY, "alpha": 0.25}
+            grey = {"facecolor": GREY, "alpha": 0.25}
             handles.append(Patch(label=f"range over {many} seeds", **grey))
-        zone = {"facecolor": _GREEN, "alpha": 0.15}
+        zone = {"facecolor": GREEN, "alpha": 0.15}
         handles.append(Patch(label="$e^{-3}$ to $e^3$, where signals live", **zone))
         style = {"frameon": False, "fontsize": _TEXT - 0.5, "handlelength": 1.8}
         if outside:
@@ -598,15 +606,6 @@ def _numbered(names, parts):
 
 def _label_of_init(init):
     return init if isinstance(init, str) else getattr(init, "__name__", repr(init))
-
-
-def _shortened(label, length):
-    return label if len(label) <= length else f"{label[: length - 1]}…"
-
-
-def _check_number(name, value):
-    if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be a whole number from 1 on. Got {value!r}.")
 
 
 # -- drawing ---------------------------------------------------------------------------
@@ -753,8 +752,8 @@ def _set_limits(axes, curves):
 
 
 def _finish(axes, panel):
-    axes.axhspan(1 / LIMIT, LIMIT, color=_GREEN, alpha=0.08, linewidth=0, zorder=0)
-    axes.axhline(1, color=_GREY, linewidth=0.6, zorder=0.5)
+    axes.axhspan(1 / LIMIT, LIMIT, color=GREEN, alpha=0.08, linewidth=0, zorder=0)
+    axes.axhline(1, color=GREY, linewidth=0.6, zorder=0.5)
     axes.set_title(panel, loc="left", fontsize=_TITLE, fontweight="bold")
     inputs = " (0: inputs)" if panel == "forward" else ""
     axes.set_xlabel(f"layer{inputs}", fontsize=_TEXT)
@@ -770,22 +769,10 @@ def _n_columns(labels):
 
 def _make_axes(ax, panels, labels):
     """Return the figure and an axes for each panel."""
-    from matplotlib import pyplot as plt
-
-    if ax is None:
-        rows = -(-(len(labels) + 3) // _n_columns(list(labels.values())))
-        figure, axes = plt.subplots(
-            1,
-            len(panels),
-            figsize=(_WIDTH * len(panels), _HEIGHT + _LINE * rows),
-            squeeze=False,
-            layout="constrained",
-        )
-        return figure, axes[0]
-    axes = np.array(ax, dtype=object).ravel()
-    if len(axes) != len(panels):
-        raise ValueError(
-            f"ax must hold an axes for each of the {len(panels)} panels: "
-            f"{', '.join(panels)}. Got {len(axes)}. Choose panels with `panels`."
-        )
-    return axes[0].figure, axes
+    if ax is not None:
+        remedy = "Choose panels with `panels`."
+        return given_axes(ax, len(panels), f"panels: {', '.join(panels)}", remedy)
+    rows = -(-(len(labels) + 3) // _n_columns(list(labels.values())))
+    size = _WIDTH * len(panels), _HEIGHT + _LINE * rows
+    figure, _, axes = make_axes(None, (1, len(panels)), size)
+    return figure, axes[0]
