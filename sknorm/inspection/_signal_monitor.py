@@ -127,7 +127,9 @@ class SignalMonitor(Callback):
     so that a training of a few milliseconds costs more than its share. When early
     stopping takes back the weights of its best epoch, it is this one that is. Which
     other epochs are recorded with ``max_share`` depends on how fast the machine is, and
-    nothing else does: use ``every`` to have the same ones each time.
+    nothing else does: use ``every`` to have the same ones each time, and ``every=1`` to
+    see all of them where an epoch takes no longer than a look. The copy of the network
+    and of its optimizer's state is given up when training ends.
 
     A :class:`SignalWarning` is given once, when a layer isn't healthy in two recorded
     epochs in a row. Verdicts are those of :class:`SignalReport`, and so is the hint: it
