@@ -16,16 +16,17 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+import pandas as pd
 
 from sknorm.exceptions import DivergenceError
+from sknorm.inspection import LossSurfaceDisplay
 from sknorm.neural_network import NormMLPRegressor
 from sknorm.preprocessing import Standardizer
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-TOLERANCE = 1e-6
-ORANGE, BLUE = "#d55e00", "#0072b2"
+VERMILLION, BLUE = "#d55e00", "#0072b2"
 
 
 def make_houses(n_houses=500, seed=0):
@@ -34,72 +35,13 @@ def make_houses(n_houses=500, seed=0):
     area = rng.uniform(50, 500, n_houses)
     bedrooms = rng.integers(1, 6, n_houses)
     price = 3.0 * area + 20.0 * bedrooms + rng.normal(0, 20, n_houses)
-    return np.column_stack([area, bedrooms]), price
+    return pd.DataFrame({"area": area, "bedrooms": bedrooms}), price
 
 
 # %%
-# Descent
-# -------
-# The model is linear in centred inputs, so its loss is exactly quadratic. A step of
-# 1 / (largest eigenvalue of the Hessian) is safe in every direction; along the smallest
-# eigenvalue the error then shrinks by 1 - 1/k a step, where k, the condition number, is
-# the ratio of the two.
-class Quadratic:
-    """Half the mean squared error of a linear model of two inputs."""
-
-    def __init__(self, X, y):
-        X, y = X - X.mean(axis=0), y - y.mean()
-        self.hessian = X.T @ X / len(X)
-        self.best = np.linalg.lstsq(X, y, rcond=None)[0]
-        smallest, largest = np.linalg.eigvalsh(self.hessian)
-        self.condition = largest / smallest
-        self.step = 1 / largest
-
-    def excess(self, w):
-        """Return how far the loss at ``w`` is above the smallest."""
-        d = np.moveaxis(np.asarray(w) - self.best, -1, 0)
-        return 0.5 * np.einsum("i...,ij,j...->...", d, self.hessian, d)
-
-    def descend(self):
-        """Return the path from 0 until the excess loss has shrunk a million times."""
-        path = [np.zeros(2)]
-        while self.excess(path[-1]) > TOLERANCE * self.excess(path[0]):
-            path.append(path[-1] - self.step * self.hessian @ (path[-1] - self.best))
-        return np.array(path)
-
-
-# %%
-# The picture
-# -----------
-def draw_surface(ax, surface, path, reach, title, unit):
-    """Draw contours of the loss and the way gradient descent takes."""
-    axes = [np.linspace(best - reach, best + reach, 300) for best in surface.best]
-    grid = np.stack(np.meshgrid(*axes), axis=-1)
-    loss = surface.excess(grid) / surface.excess(np.zeros(2))
-    levels = np.geomspace(1e-4, 100, 13)
-    ax.contourf(
-        *axes,
-        np.clip(loss, levels[0], levels[-1]),
-        levels,
-        cmap="cividis_r",
-        norm="log",
-    )
-    ax.plot(*path.T, "o-", color=ORANGE, markersize=4, linewidth=1.5)
-    ax.plot(*surface.best, "*", color="white", markersize=15, markeredgecolor="black")
-    ax.annotate(
-        "start",
-        path[0],
-        (6, -14),
-        textcoords="offset points",
-        color=ORANGE,
-        fontsize=11,
-    )
-    ax.set_aspect("equal")
-    ax.set_title(title, fontsize=12)
-    ax.set_xlabel(f"weight of area (thousands / {unit[0]})")
-    ax.set_ylabel(f"weight of bedrooms (thousands / {unit[1]})")
-
-
+# A network on both
+# -----------------
+# Each gets the learning rate that is best for it.
 def best_curve(X, y, max_epochs):
     """Return the loss curve at the learning rate that ends lowest, and that rate."""
     curves = {}
@@ -121,6 +63,14 @@ def best_curve(X, y, max_epochs):
     return curves[lr], lr
 
 
+# %%
+# The picture
+# -----------
+# The model in the first two panels is linear, so that its loss is exactly quadratic and
+# the best constant step is known: 2 / (L + m), where L and m are the extreme
+# eigenvalues of the Hessian. Their ratio, the condition number k, then decides how many
+# steps descent takes to a hundredth of the loss it starts at, about k / 4 times
+# log(100).
 def main():
     """Measure, print and draw."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -128,16 +78,16 @@ def main():
     parser.add_argument("--epochs", type=int, default=60)
     args = parser.parse_args()
     X, y = make_houses()
-    surfaces = {
-        "raw": Quadratic(X, y),
-        "standardized": Quadratic(Standardizer().fit_transform(X), y),
-    }
-    paths = {name: surface.descend() for name, surface in surfaces.items()}
-    print(f"{'inputs':14}{'condition':>12}{'best step':>12}{'steps':>8}")
-    for name, surface in surfaces.items():
+    figure, (*panels, right) = plt.subplots(
+        1, 3, figsize=(13, 4.4), layout="constrained"
+    )
+    display = LossSurfaceDisplay.from_data(X, y, ax=panels, colorbar=False)
+    print(f"{'inputs':14}{'condition':>12}{'step size':>12}{'steps':>8}")
+    for name, surface in zip(("raw", "standardized"), display.surfaces, strict=True):
+        descent = surface.descent
         print(
-            f"{name:14}{surface.condition:12.1f}{surface.step:12.2g}"
-            f"{len(paths[name]) - 1:8d}"
+            f"{name:14}{surface.condition_number:12.1f}"
+            f"{descent.step_size:12.2g}{descent.n_steps:8d}"
         )
     raw, raw_lr = best_curve(X, y, args.epochs)
     standard, standard_lr = best_curve(Standardizer().fit_transform(X), y, args.epochs)
@@ -148,36 +98,22 @@ def main():
         f"standardized {standard[-1]:.4f} (lr {standard_lr:.0e})"
     )
 
-    figure, (left, middle, right) = plt.subplots(
-        1, 3, figsize=(13, 4.4), layout="constrained"
-    )
-    draw_surface(
-        left,
-        surfaces["raw"],
-        paths["raw"],
-        25,
-        f"Raw: a valley (condition {surfaces['raw'].condition:,.0f})\n"
-        f"{len(paths['raw']) - 1:,} steps",
-        ("m²", "bedroom"),
-    )
-    draw_surface(
-        middle,
-        surfaces["standardized"],
-        paths["standardized"],
-        480,
-        f"Standardized: a bowl (condition {surfaces['standardized'].condition:.2f})\n"
-        f"{len(paths['standardized']) - 1} steps",
-        ("std", "std"),
-    )
     epochs = np.arange(1, args.epochs + 1)
     right.semilogy(
-        epochs, raw, color=ORANGE, linestyle="--", label=f"raw inputs, lr {raw_lr:.0e}"
+        epochs,
+        raw,
+        color=VERMILLION,
+        linestyle="--",
+        label=f"raw inputs, lr {raw_lr:.0e}",
     )
     right.semilogy(
         epochs, standard, color=BLUE, label=f"standardized inputs, lr {standard_lr:.0e}"
     )
     right.set_title(
-        "The same network on both,\neach at its best learning rate", fontsize=12
+        "the same network on both,\neach at its best learning rate",
+        loc="left",
+        fontsize=12,
+        fontweight="bold",
     )
     right.set_xlabel("epoch")
     right.set_ylabel("training loss (share of the variance)")
