@@ -12,14 +12,13 @@ if TYPE_CHECKING:
     from sknorm.inspection._search_heatmap import SearchHeatmapDisplay
     from sknorm.inspection._signal_monitor import SignalMonitor
     from sknorm.inspection._signal_propagation import SignalPropagationDisplay
-    from sknorm.inspection._signal_report import LayerReport, SignalReport
+    from sknorm.inspection._signal_report import SignalReport
     from sknorm.inspection._standardization import StandardizationDisplay
     from sknorm.inspection._training_history import TrainingHistoryDisplay
     from sknorm.inspection._training_signal import TrainingSignalDisplay
 
 __all__ = [
     "ActivationDisplay",
-    "LayerReport",
     "LossSurfaceDisplay",
     "SearchHeatmapDisplay",
     "SignalMonitor",
@@ -32,7 +31,6 @@ __all__ = [
 
 _HOMES = {
     "ActivationDisplay": "_activation",
-    "LayerReport": "_signal_report",
     "LossSurfaceDisplay": "_loss_surface",
     "SearchHeatmapDisplay": "_search_heatmap",
     "SignalMonitor": "_signal_monitor",

@@ -242,6 +242,7 @@ class ActivationDisplay:
             optimizer=opened.optimizer,
             batch_statistics=not opened.is_fitted,
             keep=True,
+            pairs=False,
         )
         hidden = {
             f"hidden {i}": signal for i, signal in enumerate(signals[:-1], start=1)

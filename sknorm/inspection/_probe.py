@@ -118,6 +118,7 @@ def probe(
     optimizer: Callable[[], Any] | None = None,
     batch_statistics: bool = False,
     keep: bool = False,
+    pairs: bool = True,
 ) -> tuple[Table, list[LayerSignal]]:
     """Send rows forward and a gradient back, and measure at each layer.
 
@@ -144,6 +145,8 @@ def probe(
         instead of those they have learned.
     keep : bool, default=False
         Whether pre-activations of some rows are kept.
+    pairs : bool, default=True
+        Whether units are compared with each other, for rank and correlation.
 
     Returns
     -------
@@ -156,7 +159,7 @@ def probe(
     for part in network.modules():
         if batch_statistics and needs_batch_statistics(part):
             part.train()
-    listener = _Listener(activation, keep=keep)
+    listener = _Listener(activation, keep=keep, pairs=pairs)
     with ExitStack() as hooks, torch.enable_grad():
         for name, part in _parts(network):
             for handle in listener.listen(name, part):
@@ -221,9 +224,9 @@ def _leaves(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
 class _Listener:
     """Takes down what passes, in the order in which it passes."""
 
-    def __init__(self, activation: Activation, *, keep: bool) -> None:
+    def __init__(self, activation: Activation, *, keep: bool, pairs: bool) -> None:
         self.activation = activation
-        self.keep = keep
+        self.keep, self.pairs = keep, pairs
         self.layers: list[LayerSignal] = []
         self.linears: list[nn.Module] = []
         self.inputs: Table | None = None
@@ -250,7 +253,7 @@ class _Listener:
         layer = LayerSignal(name, given[0].shape[-1])
         _describe_weights(layer, part)
         if self.inputs is None:
-            self.inputs = _describe(given[0])
+            self.inputs = _describe(given[0], self.pairs)
         layer.input_mean_square = float(_some_rows(given[0]).square().mean())
         self.layers.append(layer)
         self.linears.append(part)
@@ -295,7 +298,7 @@ class _Listener:
             self._grads[index] = grad
 
     def _measure(self, layer: LayerSignal, signal: Tensor) -> None:
-        layer.signal = _describe(signal)
+        layer.signal = _describe(signal, self.pairs)
         rows = _columns(_some_rows(signal))
         if self.keep:
             layer.sample = rows
@@ -320,7 +323,9 @@ class _Listener:
         # That of a row's own loss: the mean over rows has made it smaller.
         grad = _some_rows(grad).double() * n_rows
         mean_square = float(grad.square().mean())
-        layer.grad_std = math.sqrt(max(0.0, mean_square - float(grad.mean()) ** 2))
+        variance = mean_square - float(grad.mean()) ** 2
+        # Rounding may leave less than nothing; NaN stays.
+        layer.grad_std = math.sqrt(variance if not variance < 0 else 0.0)
         layer.grad_norm = math.sqrt(mean_square * grad.shape[-1])
 
 
@@ -337,7 +342,7 @@ def _columns(signal: Tensor) -> Tensor:
     return signal.double().flatten(1)
 
 
-def _describe(signal: Tensor) -> Table:
+def _describe(signal: Tensor, pairs: bool) -> Table:
     some = _some_rows(signal)
     rows = _columns(some)
     means = rows.mean(dim=0)
@@ -348,8 +353,11 @@ def _describe(signal: Tensor) -> Table:
     between = float(means.var(correction=0))
     varies = variance > 1e-20 * means.square()
     offset = (means.square() / variance)[varies].mean() if bool(varies.any()) else 0.0
-    pairs = some[:, 0] if some.ndim == 3 else some
-    rank, correlation = _directions(pairs.double())
+    rank, correlation = math.nan, math.nan
+    if pairs:
+        rank, correlation = _directions(
+            (some[:, 0] if some.ndim == 3 else some).double()
+        )
     std = math.sqrt(within + between)
     return Table(
         units=rows.shape[1],
@@ -405,6 +413,7 @@ def _flat_at(activation: Activation, z: Tensor) -> Tensor:
     return table.to(z.device)[place.clamp(-reach, reach).long() + reach]
 
 
+@functools.lru_cache(maxsize=32)
 def flat_share(activation: Activation) -> tuple[float, bool]:
     """Return how much of N(0, 1) an activation is flat at, and whether on both sides.
 

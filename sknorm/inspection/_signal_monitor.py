@@ -367,6 +367,7 @@ class SignalMonitor(Callback):
             weight=weight,
             optimizer=lambda: twin.optimizer,
             batch_statistics=not is_fitted,
+            pairs=False,
         )
         # Networks for tables standardize columns themselves.
         takes_columns = not hasattr(twin.network, "named_linears")

@@ -532,6 +532,7 @@ def _measure_one(estimator, X, y, gradient, max_rows):
         activation,
         weight=opened.weight,
         batch_statistics=not opened.is_fitted,
+        pairs=False,
     )
     # Theory takes a signal behind a norm as it is, and knows no way round a layer.
     is_chain = getattr(opened.estimator, "architecture", "mlp") == "mlp"

@@ -316,8 +316,19 @@ class SignalReport:
         Returns
         -------
         pandas.DataFrame
-            Indexed by ``layer``; the columns are the fields of :class:`LayerReport`
-            and ``fixed_point``.
+            Indexed by ``layer``, with the columns ``module``, the linear layer's name
+            in the network; ``units``; ``mean`` and ``std`` of the pre-activations;
+            shares of them in the activation's ``sweet_spot`` and where it is flat,
+            ``saturated``, and of units that are flat for all rows, ``dead``;
+            ``effective_rank``, the number of directions that units vary in, (sum of
+            eigenvalues of their covariance)^2 / (sum of squares); their mean absolute
+            ``correlation``; the share of ``twins`` among their weights; ``grad_std``,
+            the deviation of a row's gradient, and ``grad_ratio``, its length beside
+            that of the next layer; ``weight_std``; ``update_ratio``, the length of a
+            step at the full ``lr`` beside that of the weights; mean squares ``q`` and
+            ``chi``, ``grad_ratio`` squared, each beside what mean-field theory expects;
+            ``sigma_w`` and ``sigma_b``, from which it does; its ``fixed_point``; and
+            ``verdict``, ``why`` and ``hint``. NaN is what a row has not.
         """
         import pandas as pd
 
@@ -414,7 +425,13 @@ def _judge(
     judged: list[tuple[LayerReport, Finding | None, LayerSignal | None]] = [
         (_inputs_row(inputs), judge_inputs(inputs) if takes_columns else None, None)
     ]
-    predictions = predict_layers(inputs, signals, setting.activation)
+    # Theory knows no way round a layer.
+    is_chain = setting.params.get("architecture", "mlp") == "mlp"
+    predictions = (
+        predict_layers(inputs, signals, setting.activation)
+        if is_chain
+        else [Prediction()] * len(signals)
+    )
     for index, (signal, expected) in enumerate(zip(signals, predictions, strict=True)):
         behind = signals[index + 1] if index + 1 < len(signals) else None
         name = "output" if behind is None else f"hidden {index + 1}"

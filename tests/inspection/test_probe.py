@@ -134,6 +134,12 @@ class TestDirections:
         assert inputs.effective_rank == pytest.approx(2.0)
         assert inputs.correlation == pytest.approx(0.0, abs=1e-12)
 
+    def test_pairs_can_be_left_out(self):
+        inputs, (hidden, _) = measure(mlp(4), ROWS, pairs=False)
+        assert math.isnan(inputs.effective_rank)
+        assert math.isnan(hidden.signal.correlation)
+        assert hidden.signal.std > 0
+
     def test_constants(self):
         inputs, _ = measure(mlp(4), np.ones((10, 2)))
         assert inputs.effective_rank == 0
@@ -321,6 +327,7 @@ class TestBadNumbers:
         assert not second.signal.finite
         assert math.isnan(second.signal.std)
         assert not output.signal.finite
+        assert math.isnan(first.grad_std)
 
     def test_hooks_are_gone_when_something_raises(self):
         network = mlp(4)

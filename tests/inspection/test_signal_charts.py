@@ -3,8 +3,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from sknorm.inspection import LayerReport, SignalReport
+from sknorm.inspection import SignalReport
 from sknorm.inspection._signal_charts import charts
+from sknorm.inspection._signal_report import LayerReport
 from sknorm.inspection._verdicts import LIMIT, TRAINED_LIMIT
 
 # Of a picture 360 wide whose layers begin at 62 and end at 340, between 24 and 186.

@@ -5,8 +5,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from sknorm.inspection import LayerReport, SignalReport
+from sknorm.inspection import SignalReport
 from sknorm.inspection._signal_html import _COLOURS, _MEANINGS, _STYLE, fragment, page
+from sknorm.inspection._signal_report import LayerReport
 from sknorm.inspection._verdicts import Remedy
 
 VOID = {"meta"}

@@ -14,7 +14,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sknorm.inspection import LayerReport, SignalReport
+from sknorm.inspection import SignalReport
+from sknorm.inspection._signal_report import LayerReport
 from sknorm.neural_network import (
     NormMLPClassifier,
     NormMLPRegressor,
@@ -116,6 +117,14 @@ class TestRows:
             after = SignalReport.from_estimator(model.fit(frame, target), frame, target)
             assert before.verdict == after.verdict == "healthy"
             assert before.layers[1].units == 16
+
+    def test_theory_knows_no_way_round_a_layer(self, data):
+        model = TabularNetClassifier(
+            (8, 8), architecture="resnet", norm="none", n_members=1, random_state=0
+        )
+        frame = SignalReport.from_estimator(model, *data).to_frame()
+        assert frame[["q_theory", "chi_theory", "fixed_point"]].isna().all(axis=None)
+        assert frame["std"].notna().all()
 
 
 class TestWhatIsFirst:
