@@ -42,8 +42,8 @@ LAYERS = {
 }
 # Tests that are about more than one module.
 ABOUT_MANY = {
-    "_kernels/conftest",
-    "conftest",
+    "inspection/test_pathologies",
+    "nn/test_theory",
     "test_architecture",
     "test_bad_input",
     "test_common",
@@ -52,8 +52,6 @@ ABOUT_MANY = {
     "test_docstrings",
     "test_examples",
     "test_interoperability",
-    "nn/test_theory",
-    "statistics/conftest",
 }
 
 
@@ -147,25 +145,12 @@ def mirrored(path):
     return "/".join([*folders, f"test_{path.stem.lstrip('_')}"])
 
 
-# A family of small files that is one table is tested as one.
-AS_ONE = {
-    "nn/embeddings": "nn/test_embeddings",
-    "nn/initializers": "nn/test_initializers",
-    "nn/norms": "nn/test_norms",
-    "nn/tabular": "nn/test_tabular",
-}
-
-
 def test_tests_mirror_the_package():
-    wanted = set()
-    for path in MODULES.values():
-        if path.stem != "__init__":
-            name = mirrored(path)
-            folder = name.rpartition("/")[0]
-            wanted.add(AS_ONE.get(folder, name))
+    wanted = {mirrored(path) for path in MODULES.values() if path.stem != "__init__"}
     present = {
         path.relative_to(TESTS).with_suffix("").as_posix()
         for path in TESTS.rglob("*.py")
+        if path.stem != "conftest"
     } - ABOUT_MANY
     assert wanted - present == set(), "modules without a test file"
     assert present - wanted == set(), "test files without a module"

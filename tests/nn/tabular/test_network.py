@@ -1,8 +1,4 @@
-"""Networks for tables."""
-
 import copy
-import functools
-import math
 import pickle
 
 import pytest
@@ -19,121 +15,15 @@ from sknorm.nn.members import (
 )
 from sknorm.nn.mlp import MLP
 from sknorm.nn.norms import NORMS, SpectralNormLinear, WeightNormLinear
-from sknorm.nn.tabular import ParametricActivation, TabularInputs, TabularNetwork
+from sknorm.nn.tabular import TabularNetwork
 
-CARDINALITIES = [2, 30, 5]
 KINDS = ["batch_ensemble", "mini", "independent"]
-
-
-def table(n_rows=40, n_numeric=4, cardinalities=CARDINALITIES, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    columns = [torch.randn(n_rows, n_numeric, generator=generator)]
-    for cardinality in cardinalities:
-        code = torch.randint(cardinality, (n_rows, 1), generator=generator)
-        columns.append(code.float())
-    return torch.cat(columns, dim=1)
-
-
-def network(seed=0, **kwargs):
-    given = {"hidden_layer_sizes": (8, 6), "sample": table(), **kwargs}
-    return TabularNetwork(
-        4, CARDINALITIES, 3, generator=torch.Generator().manual_seed(seed), **given
-    )
-
-
-# -- columns ---------------------------------------------------------------------------
-
-
-def test_codes_by_hand():
-    inputs = TabularInputs(1, [3, 2])
-    x = torch.tensor([[0.5, 1, 1], [-1.5, 2, 0], [0.0, 0, 1]])
-    assert inputs(x).tolist() == [
-        [0.5, 1, 0, 1],
-        [-1.5, 0, 1, 0],
-        [0, 0, 0, 1],
-    ]
-    assert inputs.chunks == [1, 2, 1]
-    assert inputs.out_features == 4
-
-
-@pytest.mark.parametrize("code", [0.0, 3.0, -1.0, math.nan, math.inf, 1e9])
-@pytest.mark.parametrize("max_one_hot", [16, 1])
-def test_what_is_no_code_counts_as_missing(code, max_one_hot):
-    inputs = TabularInputs(0, [3, 3], max_one_hot=max_one_hot, d_category=2)
-    got = inputs(torch.tensor([[code, 1.0], [0.0, 1.0]]))
-    assert torch.equal(got[0], got[1])
-    width = inputs.out_features // 2
-    assert not got[0, :width].any()
-    assert got[0, width:].any()
-
-
-def test_vectors_are_looked_up_in_the_columns_own_part(generator):
-    inputs = TabularInputs(0, [4, 6], max_one_hot=3, d_category=2, generator=generator)
-    vectors = inputs.vectors.weight
-    assert vectors.shape == (10, 2)
-    got = inputs(torch.tensor([[3.0, 5.0], [1.0, 1.0]]))
-    assert torch.equal(got[0], torch.cat([vectors[3], vectors[9]]))
-    assert torch.equal(got[1], torch.cat([vectors[1], vectors[5]]))
-    # The vectors of what is missing start at zero and are learned as the others.
-    assert not vectors[[0, 4]].any()
-    inputs(torch.zeros(1, 2)).sum().backward()
-    assert inputs.vectors.weight.grad[[0, 4]].all()
-
-
-def test_one_hot_up_to_sixteen_codes_and_vectors_of_eight_beyond():
-    inputs = TabularInputs(2, [16, 17])
-    assert inputs.chunks == [1, 1, 15, 8]
-    assert inputs(torch.zeros(1, 4)).shape == (1, 25)
-
-
-def test_ten_thousand_categories():
-    inputs = TabularInputs(0, [10_001])
-    x = torch.arange(10_001.0)[:, None]
-    assert torch.equal(inputs(x), inputs.vectors.weight)
-
-
-def test_column_of_missing_values_alone_is_a_column_of_zeros():
-    inputs = TabularInputs(0, [1])
-    assert inputs(torch.tensor([[0.0], [1.0 / 3], [5.0]])).tolist() == [[0]] * 3
-
-
-@pytest.mark.parametrize("max_one_hot", [16, 1])
-@pytest.mark.parametrize("embedding", ["none", "linear"])
-def test_mean_square_is_what_a_standardized_table_has(max_one_hot, embedding):
-    inputs = TabularInputs(
-        3,
-        [3, 5],
-        embedding=embedding,
-        max_one_hot=max_one_hot,
-        generator=torch.Generator().manual_seed(0),
-    )
-    rows = table(50_000, 3, [3, 5])
-    seen = rows[(rows[:, 3] > 0) & (rows[:, 4] > 0)]
-    expected = float(inputs(seen).detach().square().mean())
-    # 1024 rows of three squares of variance 2 are off by some 5 % at most.
-    assert inputs.mean_square() == pytest.approx(expected, rel=0.1)
-
-
-def test_sample_rows_are_a_table_of_the_networks_columns(generator):
-    rows = TabularInputs(2, [3], dtype=torch.float64).sample_rows(generator)
-    assert rows.shape == (1024, 3)
-    assert rows.dtype == torch.float64
-    assert set(rows[:, 2].tolist()) == {0, 1, 2}
-
-
-def test_wrong_number_of_columns_is_said():
-    message = r"expected 4 numeric columns and 3 of category codes. .*\(2, 6\)"
-    with pytest.raises(ValueError, match=message):
-        network()(torch.zeros(2, 6))
-
-
-# -- the network -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("init", ["auto", "lsuv", "torch_default", "edge_of_chaos"])
 @pytest.mark.parametrize("position", ["before", "after"])
-def test_numbers_alone_make_the_mlp(norm, init, position):
+def test_numbers_alone_make_the_mlp(norm, init, position, table):
     given = {
         "hidden_layer_sizes": (8, 6),
         "activation": "tanh",
@@ -156,7 +46,9 @@ def test_numbers_alone_make_the_mlp(norm, init, position):
 @pytest.mark.parametrize("architecture", ["mlp", "resnet"])
 @pytest.mark.parametrize("kind", [None, *KINDS])
 @pytest.mark.parametrize("norm", NORMS)
-def test_every_network_learns_copies_and_keeps_rows_apart(architecture, kind, norm):
+def test_every_network_learns_copies_and_keeps_rows_apart(
+    architecture, kind, norm, table, network
+):
     before = torch.get_rng_state()
     many = {} if kind is None else {"n_members": 3, "members": kind}
     given = {
@@ -188,7 +80,7 @@ def test_every_network_learns_copies_and_keeps_rows_apart(architecture, kind, no
 @pytest.mark.parametrize("embedding", EMBEDDINGS)
 @pytest.mark.parametrize("kind", [None, *KINDS])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_every_embedding_and_precision(embedding, kind, dtype):
+def test_every_embedding_and_precision(embedding, kind, dtype, table, network):
     many = {} if kind is None else {"n_members": 2, "members": kind}
     made = network(
         embedding=embedding, target=table()[:, 0], norm="layer", dtype=dtype, **many
@@ -199,7 +91,9 @@ def test_every_embedding_and_precision(embedding, kind, dtype):
 
 @pytest.mark.parametrize("kind", [None, *KINDS])
 @pytest.mark.parametrize("norm", ["batch", "layer"])
-def test_a_network_computes_the_same_on_every_device(kind, norm, device):
+def test_a_network_computes_the_same_on_every_device(
+    kind, norm, device, table, network
+):
     many = {} if kind is None else {"n_members": 3, "members": kind}
     made = network(norm=norm, embedding="ple", parametric_activation=True, **many)
     x = table(seed=1)
@@ -211,7 +105,7 @@ def test_a_network_computes_the_same_on_every_device(kind, norm, device):
 
 
 @pytest.mark.parametrize("kind", [None, *KINDS])
-def test_half_precision_is_enough_for_the_products(kind, device):
+def test_half_precision_is_enough_for_the_products(kind, device, table, network):
     many = {} if kind is None else {"n_members": 3, "members": kind}
     made = network(norm="layer", embedding="ple", **many).to(device)
     x = table(seed=1).to(device)
@@ -226,7 +120,7 @@ def test_half_precision_is_enough_for_the_products(kind, device):
 
 @pytest.mark.parametrize("norm", ["none", "batch", "layer", "weight"])
 @pytest.mark.parametrize("activation", ["tanh", nn.PReLU])
-def test_independent_members_are_as_many_networks(norm, activation):
+def test_independent_members_are_as_many_networks(norm, activation, table, network):
     """Each member computes what a network of its own with its weights does."""
     many = network(
         norm=norm, activation=activation, embedding="ple", n_members=3,
@@ -253,14 +147,14 @@ def test_independent_members_are_as_many_networks(norm, activation):
         torch.testing.assert_close(alone(x), expected[:, member], rtol=1e-4, atol=1e-5)
 
 
-def test_gradient_of_an_independent_member_is_its_own():
+def test_gradient_of_an_independent_member_is_its_own(table, network):
     made = network(n_members=3, members="independent", embedding="ple", norm="layer")
     made(table())[:, 1].square().sum().backward()
     for name, parameter in made.named_parameters():
         assert not parameter.grad[[0, 2]].any(), name
 
 
-def test_mini_shares_all_but_scales_and_heads():
+def test_mini_shares_all_but_scales_and_heads(network):
     made = network(n_members=5, members="mini", norm="batch")
     of_each = {n for n, p in made.named_parameters() if p.ndim > 1 and len(p) == 5}
     assert of_each == {"inputs.2.r", "head.weight", "head.bias"}
@@ -273,7 +167,9 @@ def test_mini_shares_all_but_scales_and_heads():
     ("embedding", "kind"), [("none", "signs"), ("linear", "normal")]
 )
 @pytest.mark.parametrize("members", ["batch_ensemble", "mini"])
-def test_members_start_apart_by_the_first_scales(embedding, kind, members):
+def test_members_start_apart_by_the_first_scales(
+    embedding, kind, members, table, network
+):
     made = network(n_members=8, members=members, embedding=embedding)
     first = made.body[0].r if members == "batch_ensemble" else made.inputs[2].r
     values = first.detach()
@@ -293,12 +189,14 @@ def test_members_start_apart_by_the_first_scales(embedding, kind, members):
 @pytest.mark.parametrize("activation", ["relu", "selu"])
 @pytest.mark.parametrize("embedding", ["none", "ple", "pbld"])
 @pytest.mark.parametrize("kind", [None, *KINDS])
-def test_auto_starts_the_first_preactivations_at_one(activation, embedding, kind):
+def test_auto_starts_the_first_preactivations_at_one(
+    activation, embedding, kind, table
+):
     many = {} if kind is None else {"n_members": 4, "members": kind}
     x = table(4000)
     made = TabularNetwork(
         4,
-        CARDINALITIES,
+        [2, 30, 5],
         2,
         hidden_layer_sizes=(2000,),
         activation=activation,
@@ -319,7 +217,9 @@ def test_auto_starts_the_first_preactivations_at_one(activation, embedding, kind
 @pytest.mark.parametrize("architecture", ["mlp", "resnet"])
 @pytest.mark.parametrize("kind", [None, *KINDS])
 @pytest.mark.parametrize("norm", ["none", "batch", "layer"])
-def test_lsuv_brings_every_layer_to_variance_one(architecture, kind, norm):
+def test_lsuv_brings_every_layer_to_variance_one(
+    architecture, kind, norm, table, network
+):
     many = {} if kind is None else {"n_members": 3, "members": kind}
     x = table(400)
     made = network(
@@ -352,7 +252,7 @@ def test_lsuv_brings_every_layer_to_variance_one(architecture, kind, norm):
             assert float(member.var()) == pytest.approx(1, abs=0.03), name
 
 
-def test_lsuv_without_a_sample_draws_a_standardized_table():
+def test_lsuv_without_a_sample_draws_a_standardized_table(table, network):
     made = network(init="lsuv", sample=None)
     rows = table(5000)
     # 0.1 is LSUV's tolerance; 1024 rows of its own leave some 5 % more.
@@ -360,38 +260,7 @@ def test_lsuv_without_a_sample_draws_a_standardized_table():
     assert float(first.detach().var()) == pytest.approx(1, abs=0.2)
 
 
-# -- the residual one ------------------------------------------------------------------
-
-
-def test_resnet_by_hand():
-    made = TabularNetwork(1, [], 1, architecture="resnet", hidden_layer_sizes=(1,))
-    with torch.no_grad():
-        for _, linear in made.named_linears():
-            linear.weight.fill_(2.0)
-            linear.bias.fill_(1.0)
-    # 3 -> 7; relu(15) -> 31 + 7 = 38; relu(38) -> 77.
-    assert made(torch.tensor([[3.0]])).tolist() == [[77.0]]
-
-
-def test_resnet_has_a_norm_before_each_block_and_one_at_the_end():
-    made = network(
-        architecture="resnet", norm="layer", dropout=0.1, hidden_layer_sizes=(8, 6, 4)
-    )
-    assert [type(p).__name__ for p in made.body] == [
-        "Linear", "ResidualBlock", "ResidualBlock", "ResidualBlock", "LayerNorm",
-        "ReLU",
-    ]  # fmt: skip
-    block = made.body[2]
-    assert [type(p).__name__ for p in block.children()] == [
-        "LayerNorm", "Linear", "ReLU", "Sequential", "Linear"
-    ]  # fmt: skip
-    assert (block.first.out_features, block.second.out_features) == (6, 8)
-    assert block.dropout[0].p == 0.1
-    bare = network(architecture="resnet", dropout=0.1)
-    assert [type(p).__name__ for p in bare.body][-2:] == ["ResidualBlock", "ReLU"]
-
-
-def test_linear_layers_have_names_in_order():
+def test_linear_layers_have_names_in_order(network):
     assert [name for name, _ in network().named_linears()] == [
         "body.0", "body.2", "head"
     ]  # fmt: skip
@@ -407,7 +276,7 @@ def test_linear_layers_have_names_in_order():
 @pytest.mark.parametrize(
     ("norm", "cls"), [("weight", WeightNormLinear), ("spectral", SpectralNormLinear)]
 )
-def test_norms_of_the_weight_reach_hidden_layers_of_every_kind(norm, cls):
+def test_norms_of_the_weight_reach_hidden_layers_of_every_kind(norm, cls, network):
     assert [type(m) for _, m in network(norm=norm).named_linears()] == [
         cls, cls, nn.Linear
     ]  # fmt: skip
@@ -420,31 +289,6 @@ def test_norms_of_the_weight_reach_hidden_layers_of_every_kind(norm, cls):
     layers = [m for _, m in apart.named_linears()]
     assert [type(m) for m in layers] == [StackedMembers, StackedMembers, MemberLinear]
     assert type(layers[0].template) is cls
-
-
-# -- activations -----------------------------------------------------------------------
-
-
-def test_parametric_activation_starts_as_the_activation_itself(generator):
-    x = torch.randn(50, 4, generator=generator)
-    tanh = ParametricActivation(nn.Tanh(), (4,))
-    assert torch.equal(tanh(x), x.tanh())
-    tanh.alpha.data.fill_(0.25)
-    torch.testing.assert_close(tanh(x), x + 0.25 * (x.tanh() - x))
-
-
-def test_parametric_activation_of_members_is_of_each():
-    made = network(n_members=3, parametric_activation=True)
-    assert made.body[1].alpha.shape == (3, 8)
-    assert network(parametric_activation=True).body[1].alpha.shape == (8,)
-
-
-def test_activation_that_is_not_elementwise_sees_rows():
-    softmax = functools.partial(nn.Softmax, dim=1)
-    given = {"activation": softmax, "init": "xavier_normal", "norm": "none"}
-    made = network(n_members=3, **given)
-    sums = made.body[:2](made.inputs(table())).sum(-1)
-    torch.testing.assert_close(sums, torch.ones(40, 3))
 
 
 # -- what an estimator needs -----------------------------------------------------------
@@ -461,13 +305,13 @@ def names_of(made, **factors):
     return {name for name, p in made.named_parameters() if id(p) in ids}
 
 
-def test_parameter_groups_hold_each_parameter_once():
+def test_parameter_groups_hold_each_parameter_once(network):
     made = network(n_members=2, embedding="pbld", norm="batch")
     found = [id(p) for g in made.parameter_groups() for p in g["params"]]
     assert sorted(found) == sorted(id(p) for p in made.parameters())
 
 
-def test_parameters_that_are_shared_are_in_one_group():
+def test_parameters_that_are_shared_are_in_one_group(network):
     class Tied(nn.Module):
         def __init__(self, n_features):
             super().__init__()
@@ -482,7 +326,7 @@ def test_parameters_that_are_shared_are_in_one_group():
 
 
 @pytest.mark.parametrize("kind", [None, *KINDS])
-def test_decay_reaches_matrices_alone(kind):
+def test_decay_reaches_matrices_alone(kind, network):
     many = {} if kind is None else {"n_members": 3, "members": kind}
     made = network(norm="layer", parametric_activation=True, embedding="ple", **many)
     body = "body.layer" if kind == "mini" else "body"
@@ -501,7 +345,7 @@ def test_decay_reaches_matrices_alone(kind):
     assert names_of(made, decay_factor=1.0) == expected
 
 
-def test_pbld_and_parametric_activations_learn_at_a_tenth():
+def test_pbld_and_parametric_activations_learn_at_a_tenth(network):
     made = network(embedding=PBLD(), parametric_activation=True, norm="batch")
     slow = names_of(made, lr_factor=0.1)
     assert slow == {
@@ -522,7 +366,7 @@ def test_pbld_and_parametric_activations_learn_at_a_tenth():
     }
 
 
-def test_outputs_are_counted():
+def test_outputs_are_counted(network):
     assert network().out_features == network(n_members=2).out_features == 3
 
 
@@ -555,7 +399,7 @@ def test_outputs_are_counted():
         ({"norm": "layer", "hidden_layer_sizes": (1,)}, r"norm='layer'.*at least 2"),
     ],
 )
-def test_bad_parameters_are_named(given, message):
+def test_bad_parameters_are_named(given, message, network):
     with pytest.raises(ValueError, match=message):
         network(**given)
 
