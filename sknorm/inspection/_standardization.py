@@ -31,9 +31,8 @@ _FEW, _MOST = 4, 20
 _WIDTH, _HEIGHT = 3.1, 3.0
 _TITLE, _TEXT, _LINE, _PAD = 10.5, 9.0, 12.0, 5.0
 _NUMBERS = ("mean", "std", "skewness", "excess_kurtosis", "beyond_3_sigma", "missing")
-# Other displays take these from here as yet.
-_check_count, _import_matplotlib = check_count, import_matplotlib
-_percent, _rounded = percent, rounded
+# Another display takes it from here as yet.
+_import_matplotlib = import_matplotlib
 
 
 class StandardizationDisplay:
