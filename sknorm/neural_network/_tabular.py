@@ -36,7 +36,7 @@ _STEPS, _ROWS, _FEWEST, _MOST = 4_000, 13_000, 10, 100
 # Rows from which on a part of them tells when to end, up to which it has to, and the
 # part. Of so few some tables are noise that is learned by heart long before the end,
 # others a rule that takes all the epochs: nothing but rows not learned from can tell.
-_TELLING, _ENOUGH, _PART = 50, 2_000, 0.2
+_TELLING, _ENOUGH, _PART = 50, 10_000, 0.2
 
 
 class BaseTabularNet(BaseNormMLP):

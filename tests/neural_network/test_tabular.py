@@ -182,7 +182,7 @@ class TestTheEndOfTraining:
         assert seen == [60]
         assert model.validation_loss_curve_ is None
 
-    @pytest.mark.parametrize("n_rows", [49, 2000])
+    @pytest.mark.parametrize("n_rows", [49, 10_000])
     def test_few_rows_tell_nothing_and_many_need_not(self, rng, n_rows):
         X, y = rng.normal(size=(n_rows, 2)), rng.normal(size=n_rows)
         settings = self.SMALL | {"batch_size": 1000, "hidden_layer_sizes": 4}
