@@ -95,9 +95,14 @@ def test_a_raw_table_becomes_a_calibrated_prediction(rng, tmp_path):
     assert (tmp_path / "calibrated_table.png").stat().st_size > 10_000
 
 
-def test_the_lines_in_the_readme_run():
+def readme_code(index):
+    """Return one of the README's blocks of Python."""
     readme = (EXAMPLES.parent / "README.md").read_text()
-    code = readme.split("```python\n")[1].split("```")[0]
+    return readme.split("```python\n")[1 + index].split("```")[0]
+
+
+def test_the_lines_in_the_readme_run():
+    code = readme_code(0)
     # Two classes and one narrow layer: the same lines in a few seconds.
     quick = code.replace("load_digits(", "load_digits(n_class=2, ").replace(
         "(64,) * 10", "(8,)"
@@ -108,11 +113,21 @@ def test_the_lines_in_the_readme_run():
     assert space["search"].best_score_ > 0.9
 
 
+def test_the_readmes_report(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    space = {}
+    exec(readme_code(1), space)
+    assert "hidden 1: vanishing" in capsys.readouterr().out
+    assert space["better"][-1].norm == "batch"
+    assert (tmp_path / "report.html").stat().st_size > 10_000
+
+
 def test_every_example_is_run_above():
     assert {path.name for path in EXAMPLES.glob("*.py")} == {
         "plot_calibrated_table.py",
         "plot_init_norm_search.py",
         "plot_house_prices.py",
         "plot_mixed_types.py",
+        "plot_signal_report.py",
         "plot_standardizers.py",
     }
