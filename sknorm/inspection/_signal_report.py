@@ -533,7 +533,12 @@ def _remedy(
     if setting.is_fitted and y is not None and spoilt:
         start = SignalReport.from_estimator(clone(estimator), X, y, max_rows=max_rows)
         return lower_rate(setting) if start._remedy is None else start._remedy
-    return prescribe(first.finding, first.signal, setting)
+    return prescribe(
+        first.finding,
+        first.signal,
+        setting,
+        is_fed_columns=first.row == 1 and "n_members" not in setting.params,
+    )
 
 
 def _with_hints(

@@ -41,6 +41,9 @@ LIMIT = math.exp(DEPTH_SCALES / 2)
 # Trained weights have left what theory is about. So much more is still no illness.
 TRAINED_LIMIT = LIMIT**2
 
+# Columns with twice the size of N(0, 1), or half, aren't ill, but explain an illness.
+LARGE = 2.0
+
 # Columns whose mean is three of their standard deviations off have next to all their
 # rows on one side of zero.
 SHIFT = 3.0
@@ -212,7 +215,13 @@ def _share(value: float) -> str:
 # -- remedies --------------------------------------------------------------------------
 
 
-def prescribe(finding: Finding, layer: LayerSignal | None, setting: Setting) -> Remedy:
+def prescribe(
+    finding: Finding,
+    layer: LayerSignal | None,
+    setting: Setting,
+    *,
+    is_fed_columns: bool = False,
+) -> Remedy:
     """Name what to change for the first thing that is wrong.
 
     Parameters
@@ -223,6 +232,8 @@ def prescribe(finding: Finding, layer: LayerSignal | None, setting: Setting) -> 
         Where; None for inputs and targets.
     setting : Setting
         What else is known.
+    is_fed_columns : bool, default=False
+        Whether the layer is fed the columns of a table as they come.
     """
     if finding.kind == "target":
         return Remedy(
@@ -230,7 +241,13 @@ def prescribe(finding: Finding, layer: LayerSignal | None, setting: Setting) -> 
             "transformer=QuantileStandardizer())",
             normalize_target=True,
         )
-    if finding.kind == "inputs" or layer is None:
+    columns_are_off = (
+        is_fed_columns
+        and layer is not None
+        and finding.kind in ("forward", "units")
+        and not 1 / LARGE**2 <= layer.input_mean_square <= LARGE**2
+    )
+    if finding.kind == "inputs" or layer is None or columns_are_off:
         return Remedy(
             "put Standardizer() in front: make_pipeline(Standardizer(), ...)",
             standardize_inputs=True,

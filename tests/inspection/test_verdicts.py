@@ -201,6 +201,20 @@ def test_remedies(kind, changed, context, params):
     assert f"{name}={value!r}" in got.text
 
 
+@pytest.mark.parametrize(
+    ("mean_square", "is_fed_columns", "standardizes"),
+    [(4.1, True, True), (3.9, True, False), (0.24, True, True), (36.0, False, False)],
+)
+def test_columns_that_explain_an_illness(mean_square, is_fed_columns, standardizes):
+    got = prescribe(
+        Finding("saturated", "units", ""),
+        layer(input_mean_square=mean_square),
+        setting(),
+        is_fed_columns=is_fed_columns,
+    )
+    assert got.standardize_inputs == standardizes
+
+
 def test_remedies_around_the_network():
     assert remedy("inputs").standardize_inputs
     assert "Standardizer()" in remedy("inputs").text
