@@ -8,6 +8,7 @@ needs the dependency group ``guide``.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -41,8 +42,8 @@ START = """<!DOCTYPE html>
 """
 
 
-def start_build(folder: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Start to build one language."""
+def start_build(folder: str, home: Path) -> subprocess.Popen[bytes]:
+    """Start to build one language into a folder of its own below ``home``."""
     language, _, title = LANGUAGES[folder]
     (other,) = LANGUAGES.keys() - {folder}
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going"]
@@ -50,9 +51,22 @@ def start_build(folder: str, environment: dict[str, str]) -> subprocess.Popen[by
     command += ["-D", f"html_title={title}"]
     command += ["-A", f"other_folder={other}"]
     command += ["-A", f"other_language={LANGUAGES[other][1]}"]
+    environment = os.environ | {
+        "IPYTHONDIR": str(home / "ipython"),
+        "PYTHONPATH": str(GUIDE),
+        # A language has a core to itself.
+        "OMP_NUM_THREADS": "1",
+        # tqdm would rather draw its bars with ipywidgets. There are no bars.
+        "PYTHONWARNINGS": "ignore:IProgress not found",
+    }
     return subprocess.Popen(
-        [*command, str(GUIDE / folder), str(BUILT / folder)], env=environment
+        [*command, str(GUIDE / folder), str(pages(folder, home))], env=environment
     )
+
+
+def pages(folder: str, home: Path) -> Path:
+    """Return where a language is built; myst-nb writes beside it too."""
+    return home / folder / "html"
 
 
 def write_start_page() -> None:
@@ -66,24 +80,22 @@ def write_start_page() -> None:
 
 def main() -> int:
     """Build the languages side by side, and return how many failed."""
-    with tempfile.TemporaryDirectory() as home:
-        profile = Path(home) / "profile_default"
-        profile.mkdir()
+    with tempfile.TemporaryDirectory() as temporary:
+        home = Path(temporary)
+        profile = home / "ipython" / "profile_default"
+        profile.mkdir(parents=True)
         (profile / "ipython_kernel_config.py").write_text(KERNEL_CONFIG)
-        environment = os.environ | {
-            "IPYTHONDIR": home,
-            "PYTHONPATH": str(GUIDE),
-            # A language has a core to itself.
-            "OMP_NUM_THREADS": "1",
-            # tqdm would rather draw its bars with ipywidgets. There are no bars.
-            "PYTHONWARNINGS": "ignore:IProgress not found",
-        }
-        builds = [start_build(folder, environment) for folder in LANGUAGES]
-        failed = sum(build.wait() != 0 for build in builds)
+        builds = {folder: start_build(folder, home) for folder in LANGUAGES}
+        failed = [folder for folder, build in builds.items() if build.wait() != 0]
+        if failed:
+            return len(failed)
+        shutil.rmtree(BUILT, ignore_errors=True)
+        for folder in LANGUAGES:
+            leave_out = shutil.ignore_patterns(".doctrees", ".buildinfo", "objects.inv")
+            shutil.copytree(pages(folder, home), BUILT / folder, ignore=leave_out)
     write_start_page()
-    if not failed:
-        print(f"The guide: {BUILT / 'index.html'}")
-    return failed
+    print(f"The guide: {BUILT / 'index.html'}")
+    return 0
 
 
 if __name__ == "__main__":

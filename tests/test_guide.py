@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import matplotlib
-import pandas as pd
 import pytest
 
 matplotlib.use("Agg")
@@ -84,8 +83,8 @@ CLAIMS = {
         "by_batch.batch[8] > by_batch.none[8] - 0.06",
         # Rows: two tables, with two and with eight layers.
         "abs(means.none - means.batch).iloc[0] < 0.01",
-        "(means.none - means.batch).iloc[1:].min() > 0",
-        "(means.none - means.layer).iloc[[1, 2, 3]].min() > 0",
+        "(means.none - means.batch).iloc[1:].min() > 0.005",
+        "means.none.iloc[3] > means.layer.iloc[3] + 0.05",
         # Rows: defaults, tiny weights, N(0, 1), zeros, and two learning rates.
         "repaired.none.iloc[1] < 0.2 and repaired.batch.iloc[1] > 0.9",
         "repaired.none.iloc[2] < repaired.batch.iloc[2] < 0.75",
@@ -130,9 +129,7 @@ def run(text):
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_chapter(language, chapter, monkeypatch):
     monkeypatch.syspath_prepend(GUIDE)
-    # What a chapter sets for its tables is set back.
-    with pd.option_context("display.max_colwidth", 50):
-        names, said, without_alt = run(read(language, chapter))
+    names, said, without_alt = run(read(language, chapter))
     assert not without_alt, "figures without alt text"
     assert said, "no number of the text is computed"
     for expression, text in said.items():
