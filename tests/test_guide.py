@@ -100,7 +100,7 @@ CLAIMS = {
         "shrunk['none'] < 1e-4 and 0.05 < shrunk['batch'] < 20",
         "cells.iloc[0].max() < 0.7 and cells.iloc[[1, 3, 4, 5]].min().min() > 0.9",
         "cells.iloc[2].max() < search.best_score_ - display.std[display.best]",
-        "level > 3",
+        "near_best.to_numpy().sum() > 1",
         "abs(compared.iloc[1, 0] - compared.iloc[0, 0]) < 0.015",
         "compared.iloc[1, 1] > compared.iloc[0, 1] + 0.01",
     ],
@@ -116,7 +116,7 @@ def run(text):
     names, said, without_alt = {}, {}, []
     for part in PARTS.finditer(text):
         if part["expression"]:
-            said[part["expression"]] = str(eval(part["expression"], names))
+            said[part["expression"]] = eval(part["expression"], names)
             continue
         exec(part["code"], names)
         if plt.get_fignums() and "alt: " not in (part["options"] or ""):
@@ -132,9 +132,11 @@ def test_chapter(language, chapter, monkeypatch):
     names, said, without_alt = run(read(language, chapter))
     assert not without_alt, "figures without alt text"
     assert said, "no number of the text is computed"
-    for expression, text in said.items():
-        assert text.strip(), expression
-        assert "nan" not in text.lower(), expression
+    for expression, value in said.items():
+        # A page shows what Python does: np.int64(3) of a scalar of NumPy's.
+        assert type(value) in (str, int), expression
+        assert str(value).strip(), expression
+        assert "nan" not in str(value).lower(), expression
     wrong = [claim for claim in CLAIMS[chapter] if not eval(claim, names)]
     assert not wrong
 
