@@ -14,9 +14,16 @@ from torch import Tensor, nn
 
 from sknorm.neural_network._losses import Loss
 from sknorm.nn.activations import Activation
-from sknorm.nn.members import BatchEnsembleLinear, MemberLinear, StackedMembers
-from sknorm.nn.norms import needs_batch_statistics
+from sknorm.nn.members import (
+    BatchEnsembleLinear,
+    MemberLinear,
+    MemberRows,
+    StackedMembers,
+    _MemberColumns,
+)
+from sknorm.nn.norms import BatchRenorm, needs_batch_statistics
 from sknorm.nn.tabular import ParametricActivation
+from sknorm.nn.tabular._body import ResidualBlock
 
 __all__ = ["UNKNOWN", "LayerSignal", "Table", "flat_share", "probe"]
 
@@ -88,7 +95,7 @@ class LayerSignal:
     norm_is_before: bool = False
     """Whether it stands before the activation."""
     batch_statistics: int = 0
-    """Rows the norm takes statistics over; -1 for the batch, 0 for none."""
+    """Rows the norm takes statistics over, at most; -1 for the batch, 0 for none."""
     signal: Table | None = None
     """Pre-activations."""
     sweet_spot: float = math.nan
@@ -203,22 +210,56 @@ def _is_linear(part: nn.Module) -> bool:
 
 def _parts(network: Any) -> Iterator[tuple[str, nn.Module]]:
     """Yield what a network's hidden layers and its last one are made of."""
-    if hasattr(network, "named_linears"):
-        for name in ("body", "head"):
-            yield from _leaves(getattr(network, name), name)
-    else:
-        yield from _leaves(network, "")
-
-
-def _leaves(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
-    whole = _is_linear(module) or isinstance(
-        module, (ParametricActivation, StackedMembers)
-    )
-    if whole or next(module.children(), None) is None:
-        yield name, module
+    if not hasattr(network, "named_linears"):
+        yield from _links(network, "")
         return
-    for child_name, child in module.named_children():
-        yield from _leaves(child, f"{name}.{child_name}" if name else child_name)
+    body, name = network.body, "body"
+    if isinstance(body, MemberRows):
+        body, name = body.layer, "body.layer"
+    yield from _links(body, name)
+    yield "head", network.head
+
+
+def _links(chain: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the parts of a chain, whole: what is in a user's own is its own affair."""
+    for child_name, child in chain.named_children():
+        path = f"{name}.{child_name}" if name else child_name
+        if isinstance(child, ResidualBlock):
+            yield from _links(child, path)
+        else:
+            yield path, child
+
+
+def _inside(part: nn.Module) -> nn.Module:
+    """Return the layer that one for many members is made of, or the layer itself."""
+    while isinstance(part, (StackedMembers, MemberRows, _MemberColumns)):
+        part = part.template if isinstance(part, StackedMembers) else part.layer
+    return part
+
+
+def _is_silent(part: nn.Module) -> bool:
+    """Tell whether a part does nothing, at least not to a network that predicts."""
+    if isinstance(part, nn.Sequential):
+        return all(map(_is_silent, part))
+    return isinstance(part, (nn.Identity, nn.modules.dropout._DropoutNd))
+
+
+def _batch_statistics(norm: nn.Module) -> int:
+    """Return of how many rows a norm takes statistics, -1 for a batch, 0 for none."""
+    counts = [
+        getattr(part, "virtual_batch_size", -1)
+        for part in norm.modules()
+        if needs_batch_statistics(part) and not _is_corrected(part)
+    ]
+    return min((n for n in counts if n > 0), default=min(counts, default=0))
+
+
+def _is_corrected(part: nn.Module) -> bool:
+    """Tell whether a norm has come to correct statistics by those of all batches."""
+    return (
+        isinstance(part, BatchRenorm)
+        and int(part.num_batches_tracked) >= 2 * part.warm_up
+    )
 
 
 class _Listener:
@@ -240,13 +281,11 @@ class _Listener:
             yield part.register_forward_hook(functools.partial(self._linear, name))
         elif self._is_activation(part):
             yield part.register_forward_pre_hook(self._activation)
-        elif not isinstance(part, (nn.Identity, nn.modules.dropout._DropoutNd)):
+        elif not _is_silent(part):
             yield part.register_forward_hook(self._norm)
 
     def _is_activation(self, part: nn.Module) -> bool:
-        if isinstance(part, StackedMembers):
-            part = part.template
-        return isinstance(part, (self._bends, ParametricActivation))
+        return isinstance(_inside(part), (self._bends, ParametricActivation))
 
     def _linear(self, name: str, part: Any, given: tuple, output: Tensor) -> None:
         self._settle()
@@ -264,10 +303,9 @@ class _Listener:
         if not self.layers:
             return
         layer = self.layers[-1]
-        layer.norm = type(part).__name__
+        layer.norm = type(_inside(part)).__name__
         layer.norm_is_before = not layer.activation
-        if needs_batch_statistics(part):
-            layer.batch_statistics = getattr(part, "virtual_batch_size", -1)
+        layer.batch_statistics = _batch_statistics(part)
 
     def _activation(self, part: Any, given: tuple) -> None:
         # Before what may work in place does.

@@ -149,8 +149,7 @@ def _findings(
     if signal is None or not signal.finite:
         yield Finding("exploding", "not finite", "pre-activations are not finite")
         return
-    rows = layer.batch_statistics
-    rows = setting.batch_size if rows == -1 else rows
+    rows = _rows_of_statistics(layer, setting)
     if 0 < rows < SMALLEST_BATCH:
         why = f"{layer.norm} takes its statistics over {rows} rows"
         yield Finding("batch too small", "batch", why)
@@ -168,6 +167,12 @@ def _findings(
     if layer.update > LARGEST_STEP and not layer.blank:
         why = f"one step moves the weights by {layer.update:.3g} times their size"
         yield Finding("exploding", "step", why)
+
+
+def _rows_of_statistics(layer: LayerSignal, setting: Setting) -> int:
+    """Return of how many rows a layer's norm takes statistics, 0 for none."""
+    rows = layer.batch_statistics
+    return setting.batch_size if rows == -1 else min(rows, setting.batch_size)
 
 
 def _too_large_or_small(std: float, limit: float, kind: str) -> Finding | None:

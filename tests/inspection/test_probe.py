@@ -1,4 +1,5 @@
 import copy
+import functools
 import math
 
 import numpy as np
@@ -10,6 +11,7 @@ from sknorm.inspection._probe import flat_share, probe
 from sknorm.neural_network._losses import CrossEntropy, SquaredError
 from sknorm.nn.activations import resolve_activation
 from sknorm.nn.mlp import MLP
+from sknorm.nn.norms import BatchRenorm, GhostBatchNorm
 from sknorm.nn.tabular import TabularNetwork
 
 
@@ -226,6 +228,16 @@ class TestNorms:
         _, (hidden, _) = measure(mlp(8, norm="ghost_batch"), ROWS)
         assert hidden.batch_statistics == 32
 
+    @pytest.mark.parametrize(
+        ("warm_up", "n_batches", "rows"), [(1000, 0, -1), (10, 19, -1), (10, 20, 0)]
+    )
+    def test_one_that_corrects_its_batches(self, warm_up, n_batches, rows):
+        network = mlp(8, norm=functools.partial(BatchRenorm, warm_up=warm_up))
+        network[1].num_batches_tracked.fill_(n_batches)
+        _, (hidden, _) = measure(network, ROWS)
+        assert hidden.norm == "BatchRenorm"
+        assert hidden.batch_statistics == rows
+
     @pytest.mark.parametrize("norm", ["weight", "spectral"])
     def test_of_the_weight(self, norm):
         network = mlp(8, norm=norm)
@@ -262,6 +274,90 @@ class TestActivations:
         _, (hidden, _) = measure(network, ROWS, activation=torch.sin)
         assert hidden.activation == "sin"
         assert 0 < hidden.sweet_spot <= 1
+
+
+class Scaled(nn.Module):
+    """An activation that is made of layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Sequential(nn.Tanh(), nn.Hardtanh(-2.0, 2.0))
+
+    def forward(self, x):
+        return 1.5 * self.inner(x)
+
+
+class Gated(nn.Module):
+    """A norm that is made of layers, a linear one among them."""
+
+    def __init__(self, n):
+        super().__init__()
+        self.gate = nn.Linear(n, n, dtype=torch.float64)
+        self.norms = nn.Sequential(nn.LayerNorm(n), GhostBatchNorm(n))
+
+    def forward(self, x):
+        return self.norms(x * torch.sigmoid(self.gate(x)))
+
+
+class TestLayersOfOnesOwn:
+    @pytest.mark.parametrize("activation", [Scaled, Scaled()])
+    def test_activation(self, activation):
+        network = mlp(8, activation=activation)
+        _, (hidden, _) = measure(network, ROWS, activation=activation)
+        assert hidden.activation == "Scaled"
+        assert hidden.norm == ""
+        # Where 1.5 (1 - tanh^2) is 42 % of its largest.
+        z = network[0](torch.tensor(ROWS, dtype=torch.float64))
+        assert hidden.sweet_spot == float((z.abs() <= 1).double().mean())
+
+    def test_a_chain_as_activation(self):
+        activation = nn.Sequential(nn.Tanh(), nn.Softplus())
+        _, layers = measure(mlp(8, activation=activation), ROWS, activation=activation)
+        assert [layer.activation for layer in layers] == ["Sequential", ""]
+
+    def test_pre_activations_are_behind_a_norm_before_it(self):
+        network = mlp(8, activation=Scaled, norm="batch")
+        _, (hidden, _) = measure(
+            network, ROWS, activation=Scaled, batch_statistics=True
+        )
+        assert hidden.norm == "BatchNorm1d"
+        assert hidden.norm_is_before
+        z = network[1](network[0](torch.tensor(ROWS, dtype=torch.float64)))
+        mean_square = float(z.detach().square().mean())
+        assert hidden.signal.mean_square == pytest.approx(mean_square)
+
+    def test_norm(self):
+        _, layers = measure(mlp(8, norm=Gated), ROWS)
+        assert [layer.name for layer in layers] == ["0", "3"]
+        assert [layer.norm for layer in layers] == ["Gated", ""]
+        assert layers[0].batch_statistics == 32
+
+    @pytest.mark.parametrize("members", ["batch_ensemble", "mini", "independent"])
+    @pytest.mark.parametrize("norm", ["batch", "layer"])
+    def test_norms_of_members_have_their_own_names(self, members, norm):
+        network = TabularNetwork(
+            2, [], 1, hidden_layer_sizes=(8,), norm=norm, n_members=3, members=members
+        )
+        _, (hidden, _) = measure(network, ROWS)
+        assert hidden.norm == {"batch": "BatchNorm1d", "layer": "LayerNorm"}[norm]
+        assert hidden.batch_statistics == {"batch": -1, "layer": 0}[norm]
+
+    @pytest.mark.parametrize("members", ["batch_ensemble", "mini", "independent"])
+    def test_activation_of_members_that_is_not_elementwise(self, members):
+        activation = nn.Softmax(dim=-1)
+        network = TabularNetwork(
+            2,
+            [],
+            1,
+            hidden_layer_sizes=(8,),
+            activation=activation,
+            init="xavier_normal",
+            n_members=3,
+            members=members,
+        )
+        _, (hidden, _) = measure(network, ROWS, activation=activation)
+        assert hidden.activation == "Softmax"
+        assert hidden.norm == ""
 
 
 @pytest.mark.parametrize("architecture", ["mlp", "resnet"])

@@ -87,6 +87,8 @@ def test_target(largest, sick):
         ({"batch_statistics": -1}, {"rows": 8}, "batch too small", "batch"),
         ({"batch_statistics": -1}, {"rows": 9}, None, None),
         ({"batch_statistics": 4}, {"rows": 64}, "batch too small", "batch"),
+        ({"batch_statistics": 64}, {"rows": 4}, "batch too small", "batch"),
+        ({"batch_statistics": 64}, {"rows": 64}, None, None),
         ({"twins": 0.51}, {}, "symmetric", "symmetric"),
         ({"twins": 0.5}, {}, None, None),
         ({"signal": signal(std=20.2)}, {}, "exploding", "forward"),
