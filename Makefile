@@ -48,6 +48,10 @@ format: .venv/installed ## Format the code.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+guide: .venv/installed ## Build the guide "Why N(0, 1)?" in English and in Chinese.
+	$(BIN)/python -m pip install -q -c .ci/constraints.txt --group guide
+	$(BIN)/python docs/build_guide.py
+
 check-report: .venv/installed ## Show reports in headless Chromium, as phones and desktops would.
 	$(ONE_THREAD) $(BIN)/python docs/check_report.py docs/_build/report
 
