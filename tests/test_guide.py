@@ -63,6 +63,7 @@ CLAIMS = {
         "(factors.iloc[:, 2] / factors.iloc[:, 1]).between(0.9, 1.1).all()",
         "not np.isfinite(factors.iloc[1, 3]) and factors.iloc[0, 3] == 0",
         "1e-9 < factors.iloc[2, 3] < 1e-6",
+        "second.layer == 'hidden 2' and second.correlation > 0.95",
         "0.2 < factors.iloc[3, 3] < 5",
         "abs(np.median(display.forward['LSUV'][:, 50]) - 1) < 0.1",
         "last['32 units'].min() < 0.2",
@@ -87,6 +88,7 @@ CLAIMS = {
         "means.none.iloc[3] > means.layer.iloc[3] + 0.05",
         # Rows: defaults, tiny weights, N(0, 1), zeros, and two learning rates.
         "repaired.none.iloc[1] < 0.2 and repaired.batch.iloc[1] > 0.9",
+        "repaired.layer.iloc[1] < 0.5",
         "repaired.none.iloc[2] < repaired.batch.iloc[2] < 0.75",
         "repaired.iloc[3].max() < 0.2",
         "repaired.batch.iloc[5] > 0.8",
