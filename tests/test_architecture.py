@@ -51,6 +51,7 @@ ABOUT_MANY = {
     "test_devices",
     "test_docstrings",
     "test_examples",
+    "test_guide",
     "test_interoperability",
 }
 

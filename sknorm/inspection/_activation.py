@@ -26,8 +26,7 @@ from sknorm.inspection._drawing import (
     rounded,
 )
 from sknorm.inspection._probe import probe
-from sknorm.inspection._signal_report import _setting
-from sknorm.inspection._verdicts import judge_layer
+from sknorm.inspection._verdicts import Setting, judge_layer
 from sknorm.neural_network._opened import open_estimator
 
 __all__ = ["ActivationDisplay", "LayerHistogram"]
@@ -231,7 +230,7 @@ class ActivationDisplay:
         check_count("bins", bins)
         check_count("max_rows", max_rows)
         opened = open_estimator(estimator, X, y, max_rows=max_rows)
-        setting = _setting(opened)
+        setting = Setting.of(opened)
         _, signals = probe(
             opened.network,
             opened.X,

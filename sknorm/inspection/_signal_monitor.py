@@ -24,15 +24,8 @@ from torch.optim import LBFGS, Optimizer
 
 from sknorm._validation import check_is_fitted
 from sknorm.inspection._probe import UNKNOWN, LayerSignal, probe
-from sknorm.inspection._verdicts import (
-    Finding,
-    Remedy,
-    Setting,
-    judge_inputs,
-    judge_layer,
-    lower_rate,
-    prescribe,
-)
+from sknorm.inspection._remedies import Remedy, lower_rate, prescribe
+from sknorm.inspection._verdicts import Finding, Setting, judge_inputs, judge_layer
 from sknorm.neural_network._base import BaseNormMLP
 from sknorm.neural_network._net import LeanNet
 from sknorm.neural_network._optimizers import build_optimizer

@@ -23,7 +23,7 @@ from sknorm.inspection._drawing import (
     shortened,
 )
 from sknorm.inspection._probe import probe
-from sknorm.inspection._signal_report import _path_to_network
+from sknorm.inspection._surroundings import path_to_network
 from sknorm.inspection._theory import predict_layers
 from sknorm.inspection._verdicts import LIMIT
 from sknorm.neural_network._opened import (
@@ -568,7 +568,7 @@ def _inside_search(estimator):
 def _changed(estimator, **params):
     """Return a fresh copy with other parameters of its network."""
     _network_inside(estimator)
-    prefix = _path_to_network(estimator)
+    prefix = path_to_network(estimator)
     return clone(estimator).set_params(**{f"{prefix}{k}": v for k, v in params.items()})
 
 

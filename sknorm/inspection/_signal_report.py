@@ -9,26 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sklearn.base import ClassifierMixin, clone
-from sklearn.compose import TransformedTargetRegressor
-from sklearn.pipeline import Pipeline, make_pipeline
 
 from sknorm.inspection._probe import UNKNOWN, LayerSignal, Table, probe
+from sknorm.inspection._remedies import Remedy, lower_rate, prescribe
+from sknorm.inspection._signal_text import text_table
+from sknorm.inspection._surroundings import followed
 from sknorm.inspection._theory import Prediction, predict_layers
 from sknorm.inspection._verdicts import (
     Finding,
-    Remedy,
     Setting,
     judge_inputs,
     judge_layer,
     judge_target,
-    lower_rate,
-    prescribe,
 )
-from sknorm.neural_network._base import BaseNormMLP
 from sknorm.neural_network._opened import OpenedNetwork, open_estimator
-from sknorm.nn.activations import Activation, resolve_activation
+from sknorm.nn.activations import Activation
 from sknorm.nn.mean_field import fixed_point
-from sknorm.preprocessing import QuantileStandardizer, Standardizer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -251,7 +247,7 @@ class SignalReport:
             on, or if there is no y and it isn't fitted.
         """
         opened = open_estimator(estimator, X, y, max_rows=max_rows)
-        setting = _setting(opened)
+        setting = Setting.of(opened)
         inputs, signals = probe(
             opened.network,
             opened.X,
@@ -352,22 +348,11 @@ class SignalReport:
             ``TransformedTargetRegressor`` around it.
         """
         fresh = clone(estimator)
-        if self._remedy is None:
-            return fresh
-        if self._remedy.normalize_target:
-            inner, transformer = fresh, QuantileStandardizer()
-            if isinstance(fresh, TransformedTargetRegressor):
-                return fresh.set_params(transformer=transformer)
-            return TransformedTargetRegressor(inner, transformer=transformer)
-        if self._remedy.standardize_inputs:
-            return _standardized(fresh)
-        prefix = _path_to_network(fresh)
-        params = {f"{prefix}{k}": v for k, v in self._remedy.params.items()}
-        return fresh.set_params(**params)
+        return fresh if self._remedy is None else followed(self._remedy, fresh)
 
     def __repr__(self) -> str:
         """Return the summary over a table of what is most telling."""
-        return "\n".join([self.summary, "", *_text_table(self.layers)])
+        return "\n".join([self.summary, "", *text_table(self.layers)])
 
     def _repr_html_(self) -> str:
         from sknorm.inspection._signal_html import fragment
@@ -388,20 +373,6 @@ class SignalReport:
 
 
 # -- judging ---------------------------------------------------------------------------
-
-
-def _setting(opened: OpenedNetwork) -> Setting:
-    estimator = opened.estimator
-    network: Any = opened.network
-    is_tabular = hasattr(network, "named_linears")
-    linears = list(network.named_linears()) if is_tabular else network.linears
-    return Setting(
-        params=estimator.get_params(deep=False),
-        activation=resolve_activation(estimator.activation),
-        batch_size=opened.net.batch_size,
-        n_hidden=len(linears) - 1,
-        is_fitted=opened.is_fitted,
-    )
 
 
 @dataclass(frozen=True)
@@ -552,73 +523,3 @@ def _with_hints(
         else replace(row, hint=remedy.text if i == first.row else f"first mend {where}")
         for i, row in enumerate(rows)
     ]
-
-
-# -- following a hint ------------------------------------------------------------------
-
-
-def _path_to_network(estimator: Any) -> str:
-    """Return what stands before the network's parameters in ``set_params``."""
-    if isinstance(estimator, BaseNormMLP):
-        return ""
-    if isinstance(estimator, Pipeline):
-        name, last = estimator.steps[-1]
-        return f"{name}__{_path_to_network(last)}"
-    if isinstance(estimator, TransformedTargetRegressor):
-        return f"regressor__{_path_to_network(estimator.regressor)}"
-    # A search: its estimator is what every candidate is a copy of.
-    return f"estimator__{_path_to_network(estimator.estimator)}"
-
-
-def _standardized(estimator: Any) -> Any:
-    """Return an estimator with a Standardizer right before its network."""
-    if isinstance(estimator, Pipeline):
-        *steps, last = estimator.steps
-        return Pipeline([*steps, ("standardizer", Standardizer()), last])
-    if isinstance(estimator, TransformedTargetRegressor):
-        return estimator.set_params(regressor=_standardized(estimator.regressor))
-    if isinstance(estimator, BaseNormMLP):
-        return make_pipeline(Standardizer(), estimator)
-    return estimator.set_params(estimator=_standardized(estimator.estimator))
-
-
-# -- as text ---------------------------------------------------------------------------
-
-_SHOWN = {
-    "layer": "layer",
-    "units": "units",
-    "mean": "mean",
-    "std": "std",
-    "sweet_spot": "in spot",
-    "saturated": "flat",
-    "dead": "dead",
-    "effective_rank": "rank",
-    "grad_std": "grad std",
-    "grad_ratio": "ratio",
-    "update_ratio": "update",
-    "verdict": "verdict",
-}
-_SHARES = {"sweet_spot", "saturated", "dead"}
-
-
-def _text_table(rows: list[LayerReport]) -> list[str]:
-    cells = [list(_SHOWN.values())]
-    cells += [[shown(name, getattr(row, name)) for name in _SHOWN] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = []
-    for line in cells:
-        first, *middle, last = (
-            text.ljust(width) if i in (0, len(line) - 1) else text.rjust(width)
-            for i, (text, width) in enumerate(zip(line, widths, strict=True))
-        )
-        lines.append("  ".join([first, *middle, last]).rstrip())
-    return lines
-
-
-def shown(name: str, value: Any) -> str:
-    """Return a cell as people read it, empty for NaN."""
-    if not isinstance(value, float):
-        return str(value)
-    if math.isnan(value):
-        return ""
-    return f"{100 * value:.0f} %" if name in _SHARES else f"{value:.3g}"

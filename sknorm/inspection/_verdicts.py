@@ -1,25 +1,22 @@
-"""What a layer's numbers mean, and which parameter to change."""
+"""What a layer's numbers mean."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from sknorm.inspection._probe import LayerSignal, Table, flat_share
-from sknorm.nn.activations import Activation
-from sknorm.nn.initializers import EdgeOfChaos
+from sknorm.neural_network._opened import OpenedNetwork
+from sknorm.nn.activations import Activation, resolve_activation
 
 __all__ = [
     "Finding",
-    "Remedy",
     "Setting",
     "judge_inputs",
     "judge_layer",
     "judge_target",
-    "lower_rate",
-    "prescribe",
 ]
 
 Verdict = Literal[
@@ -41,9 +38,6 @@ LIMIT = math.exp(DEPTH_SCALES / 2)
 # Trained weights have left what theory is about. So much more is still no illness.
 TRAINED_LIMIT = LIMIT**2
 
-# Columns with twice the size of N(0, 1), or half, aren't ill, but explain an illness.
-LARGE = 2.0
-
 # Columns whose mean is three of their standard deviations off have next to all their
 # rows on one side of zero.
 SHIFT = 3.0
@@ -54,26 +48,9 @@ SMALLEST_BATCH = 9
 
 # A step that moves weights by more than their size has replaced them.
 LARGEST_STEP = 1.0
-# What a learning rate is corrected to: the size of a step that Adam takes at 1e-3 where
-# 100 inputs reach a unit.
-GOOD_STEP = 0.01
 
 # Half of a layer's units, or of the pre-activations beyond what N(0, 1) has there.
 HALF = 0.5
-
-
-@dataclass(frozen=True)
-class Remedy:
-    """What to change."""
-
-    text: str
-    """In words, with the parameter and its value."""
-    params: dict[str, Any] = field(default_factory=dict)
-    """Parameters of the network with their values."""
-    standardize_inputs: bool = False
-    """Whether a ``Standardizer`` belongs in front."""
-    normalize_target: bool = False
-    """Whether the target has to be transformed to a normal distribution."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +75,20 @@ class Setting:
     n_hidden: int
     is_fitted: bool
 
-
-# -- verdicts --------------------------------------------------------------------------
+    @classmethod
+    def of(cls, opened: OpenedNetwork) -> Setting:
+        """Read it off a network that was opened."""
+        estimator = opened.estimator
+        network: Any = opened.network
+        is_tabular = hasattr(network, "named_linears")
+        linears = list(network.named_linears()) if is_tabular else network.linears
+        return cls(
+            params=estimator.get_params(deep=False),
+            activation=resolve_activation(estimator.activation),
+            batch_size=opened.net.batch_size,
+            n_hidden=len(linears) - 1,
+            is_fitted=opened.is_fitted,
+        )
 
 
 def judge_inputs(inputs: Table) -> Finding | None:
@@ -215,123 +204,3 @@ def _backward(
 
 def _share(value: float) -> str:
     return f"{100 * value:.0f} %"
-
-
-# -- remedies --------------------------------------------------------------------------
-
-
-def prescribe(
-    finding: Finding,
-    layer: LayerSignal | None,
-    setting: Setting,
-    *,
-    is_fed_columns: bool = False,
-) -> Remedy:
-    """Name what to change for the first thing that is wrong.
-
-    Parameters
-    ----------
-    finding : Finding
-        What is wrong.
-    layer : LayerSignal or None
-        Where; None for inputs and targets.
-    setting : Setting
-        What else is known.
-    is_fed_columns : bool, default=False
-        Whether the layer is fed the columns of a table as they come.
-    """
-    if finding.kind == "target":
-        return Remedy(
-            "give the target a normal distribution: TransformedTargetRegressor(..., "
-            "transformer=QuantileStandardizer())",
-            normalize_target=True,
-        )
-    columns_are_off = (
-        is_fed_columns
-        and layer is not None
-        and finding.kind in ("forward", "units")
-        and not 1 / LARGE**2 <= layer.input_mean_square <= LARGE**2
-    )
-    if finding.kind == "inputs" or layer is None or columns_are_off:
-        return Remedy(
-            "put Standardizer() in front: make_pipeline(Standardizer(), ...)",
-            standardize_inputs=True,
-        )
-    if finding.kind == "batch":
-        return _batch(setting)
-    if finding.kind == "step":
-        return lower_rate(setting, layer.update)
-    if finding.kind == "backward":
-        return _depth(setting)
-    if finding.kind != "symmetric" and _is_biased(layer, setting):
-        return _set("the biases decide what the units do", bias_init="auto")
-    if setting.params.get("init") != "auto":
-        return _set("start from weights that keep the signal's size", init="auto")
-    if setting.params.get("norm") in ("none", None):
-        return _set("hold the signal at unit size", norm="batch")
-    return lower_rate(setting)
-
-
-def lower_rate(setting: Setting, step: float = math.nan) -> Remedy:
-    """Advise a smaller learning rate, for a step of a known size or a tenth."""
-    lr = float(setting.params["lr"])
-    factor = GOOD_STEP / step if GOOD_STEP < step < math.inf else 0.1
-    return _set("take smaller steps", lr=_rounded(lr * factor))
-
-
-def _rounded(value: float) -> float:
-    """Return a number with one digit, as people write learning rates."""
-    return float(f"{value:.0e}")
-
-
-def _set(why: str, **params: Any) -> Remedy:
-    named = ", ".join(f"{name}={value!r}" for name, value in params.items())
-    return Remedy(f"set {named}: {why}", params)
-
-
-def _batch(setting: Setting) -> Remedy:
-    if setting.params.get("batch_size") != "auto":
-        return _set("statistics need more rows", batch_size="auto")
-    return _set("take statistics over units instead of rows", norm="layer")
-
-
-def _is_biased(layer: LayerSignal, setting: Setting) -> bool:
-    if setting.params.get("bias_init", "auto") == "auto":
-        return False
-    spread = layer.sigma_w * math.sqrt(layer.input_mean_square)
-    return layer.sigma_b > max(spread, 1.0)
-
-
-def _depth(setting: Setting) -> Remedy:
-    """Choose what keeps a gradient's size over all layers."""
-    normless = setting.params.get("norm") in ("none", None)
-    if not normless:
-        return _set("normalize rows, which are alone", norm="layer")
-    if setting.params.get("init") != "auto" and _auto_reaches(setting):
-        return _set("start from weights that keep the signal's size", init="auto")
-    if setting.params.get("init") != "edge_of_chaos" and _has_gentle_edge(setting):
-        return _set("start where a gradient keeps its size", init="edge_of_chaos")
-    return _set("hold the signal at unit size, and with it gradients", norm="batch")
-
-
-def _auto_reaches(setting: Setting) -> bool:
-    """Tell whether the gain that keeps a signal keeps a gradient, over the depth."""
-    phi = setting.activation
-    try:
-        chi = (phi.gain / phi.grad_gain) ** 2
-    except ValueError:
-        return False
-    return abs(math.log(chi)) * setting.n_hidden < DEPTH_SCALES
-
-
-def _has_gentle_edge(setting: Setting) -> bool:
-    """Tell whether gradients keep their size at pre-activations no larger than 1."""
-    phi = setting.activation
-    try:
-        first: Any = EdgeOfChaos().bind(
-            phi=phi.function, gain=phi.gain, position="input", normalized=False
-        )
-    except ValueError:
-        return False
-    # Of the first layer, which is fed N(0, 1), they are the pre-activations' variance.
-    return first.sigma_w**2 + first.sigma_b**2 <= 1.0

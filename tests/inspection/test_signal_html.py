@@ -6,9 +6,9 @@ from html.parser import HTMLParser
 import pytest
 
 from sknorm.inspection import SignalReport
+from sknorm.inspection._remedies import Remedy
 from sknorm.inspection._signal_html import _COLOURS, _MEANINGS, _STYLE, fragment, page
 from sknorm.inspection._signal_report import LayerReport
-from sknorm.inspection._verdicts import Remedy
 
 VOID = {"meta"}
 # All that to_frame has, but for the two that only theory is made of.
