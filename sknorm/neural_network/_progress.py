@@ -6,7 +6,6 @@ from typing import Any
 
 from skorch import NeuralNet
 from skorch.callbacks import Callback
-from tqdm.auto import tqdm
 
 __all__ = ["EpochProgress"]
 
@@ -30,6 +29,9 @@ class EpochProgress(Callback):
 
     def on_train_begin(self, net: NeuralNet, *args: Any, **kwargs: Any) -> None:
         """Open the bar."""
+        # Only now: it warns in notebooks that lack ipywidgets, and not all draw bars.
+        from tqdm.auto import tqdm
+
         self.bar_ = tqdm(total=net.max_epochs, desc=self.label, unit="epoch")
 
     def on_epoch_end(self, net: NeuralNet, *args: Any, **kwargs: Any) -> None:
