@@ -39,6 +39,7 @@ __all__ = [
     "Options",
     "StrOptions",
     "_fit_context",
+    "_num_samples",
     "check_is_fitted",
     "check_sample_weight",
     "check_target",

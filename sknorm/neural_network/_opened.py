@@ -11,11 +11,11 @@ import torch
 from sklearn.base import clone
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.pipeline import Pipeline
-from sklearn.utils import check_random_state
+from sklearn.utils import check_consistent_length, check_random_state
 from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
 
-from sknorm._validation import take_rows
+from sknorm._validation import _num_samples, take_rows
 from sknorm.neural_network._base import BaseNormMLP
 from sknorm.neural_network._losses import Loss
 from sknorm.neural_network._net import LeanNet
@@ -97,11 +97,13 @@ def open_estimator(
     TypeError
         If there is no network of sknorm's inside.
     ValueError
-        If there are fewer than two rows, or no targets where they are needed.
+        If there are fewer than two rows, not as many targets, or none where they are
+        needed.
     NotFittedError
         If a step of a pipeline isn't fitted though its last one is.
     """
-    n_rows = X.shape[0] if hasattr(X, "shape") else len(X)
+    check_consistent_length(X, y)
+    n_rows = _num_samples(X)
     if n_rows < 2:
         raise ValueError(
             f"X must have at least 2 rows, to have a standard deviation. Got {n_rows}."
@@ -174,7 +176,9 @@ def _network_inside(estimator: Any) -> BaseNormMLP:
 
 def _searched(estimator: Any) -> Any:
     """Return the best estimator of a search, or what it searches with before a fit."""
-    if not (hasattr(estimator, "estimator") and hasattr(estimator, "cv")):
+    # Others cross-validate too, as calibrators do, but what they fit isn't the best of
+    # anything.
+    if not all(hasattr(estimator, name) for name in ("estimator", "cv", "refit")):
         return None
     return getattr(estimator, "best_estimator_", estimator.estimator)
 

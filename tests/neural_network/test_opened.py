@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -159,6 +160,7 @@ class TestFresh:
     "other",
     [
         LogisticRegression(),
+        CalibratedClassifierCV(NormMLPClassifier((8,)), cv=2),
         make_pipeline(StandardScaler(), LogisticRegression()),
         make_pipeline(StandardScaler()),
         None,
@@ -174,6 +176,20 @@ def test_too_few_rows(data):
     model = small().fit(*data)
     with pytest.raises(ValueError, match="at least 2 rows"):
         open_estimator(model, data[0][:1], data[1][:1])
+
+
+@pytest.mark.parametrize("max_rows", [None, 10])
+def test_other_numbers_of_targets(data, max_rows):
+    X, y = data
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        open_estimator(small(), X, y[:-1], max_rows=max_rows)
+
+
+@pytest.mark.parametrize("X", [None, 3])
+def test_no_rows_at_all(data, X):
+    model = small().fit(*data)
+    with pytest.raises(TypeError, match="Expected sequence or array-like"):
+        open_estimator(model, X)
 
 
 def test_other_columns(data):
