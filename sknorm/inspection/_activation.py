@@ -228,7 +228,7 @@ class ActivationDisplay:
         """
         import_matplotlib(f"{cls.__name__}.from_estimator")
         check_count("bins", bins)
-        check_count("max_rows", max_rows)
+        check_count("max_rows", max_rows, 2)
         opened = open_estimator(estimator, X, y, max_rows=max_rows)
         setting = Setting.of(opened)
         _, signals = probe(

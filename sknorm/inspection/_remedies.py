@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sknorm.inspection._probe import LayerSignal
-from sknorm.inspection._verdicts import DEPTH_SCALES, Finding, Setting
+from sknorm.inspection._verdicts import DEPTH_SCALES, FEWEST_ROWS, Finding, Setting
 from sknorm.nn.initializers import EdgeOfChaos
+from sknorm.nn.mlp import check_hidden_layer_sizes
+from sknorm.nn.norms import NORMS
 
 __all__ = ["Remedy", "lower_rate", "prescribe"]
 
@@ -43,6 +45,9 @@ def prescribe(
 ) -> Remedy:
     """Name what to change for the first thing that is wrong.
 
+    Followed again and again, remedies of a network that isn't trained come to an end:
+    none names what is set by then, and the last halves the depth.
+
     Parameters
     ----------
     finding : Finding
@@ -62,28 +67,33 @@ def prescribe(
         )
     columns_are_off = (
         is_fed_columns
+        and not setting.is_standardized
         and layer is not None
         and finding.kind in ("forward", "units")
         and not 1 / LARGE**2 <= layer.input_mean_square <= LARGE**2
     )
     if finding.kind == "inputs" or layer is None or columns_are_off:
-        return Remedy(
-            "put Standardizer() in front: make_pipeline(Standardizer(), ...)",
-            standardize_inputs=True,
-        )
+        return _inputs(setting)
     if finding.kind == "batch":
-        return _batch(setting)
+        return _batch(layer, setting)
     if finding.kind == "step":
         return lower_rate(setting, layer.update)
     if finding.kind == "backward":
         return _depth(setting)
     if finding.kind != "symmetric" and _is_biased(layer, setting):
         return _set("the biases decide what the units do", bias_init="auto")
-    if setting.params.get("init") != "auto":
-        return _set("start from weights that keep the signal's size", init="auto")
-    if setting.params.get("norm") in ("none", None):
+    init = "auto" if _has_gain(setting) else "xavier_normal"
+    if setting.params.get("init") not in (init, "auto"):
+        return _set("start from weights that keep the signal's size", init=init)
+    if _is_normless(setting):
         return _set("hold the signal at unit size", norm="batch")
-    return lower_rate(setting)
+    if setting.is_fitted:
+        return lower_rate(setting)
+    if setting.params["norm"] not in ("batch", "layer"):
+        return _set("hold the signal at unit size", norm="batch")
+    if setting.params["norm"] == "batch" and _has_rows_to_normalize(setting):
+        return _set("normalize rows, which are alone", norm="layer")
+    return _gentler(setting)
 
 
 def lower_rate(setting: Setting, step: float = math.nan) -> Remedy:
@@ -103,10 +113,43 @@ def _set(why: str, **params: Any) -> Remedy:
     return Remedy(f"set {named}: {why}", params)
 
 
-def _batch(setting: Setting) -> Remedy:
-    if setting.params.get("batch_size") != "auto":
+def _inputs(setting: Setting) -> Remedy:
+    """Bring the columns to unit size, unless that is what was done."""
+    if not setting.is_standardized:
+        return Remedy(
+            "put Standardizer() in front: make_pipeline(Standardizer(), ...)",
+            standardize_inputs=True,
+        )
+    if setting.is_fitted:
+        return Remedy("fit it anew: these rows aren't like those it was fitted on")
+    return Remedy("leave constant columns out: standardized, nothing is left of them")
+
+
+def _batch(layer: LayerSignal, setting: Setting) -> Remedy:
+    """Let a norm know its statistics better."""
+    takes_parts = 0 < layer.batch_statistics < FEWEST_ROWS
+    if setting.params.get("batch_size") != "auto" and not takes_parts:
         return _set("statistics need more rows", batch_size="auto")
-    return _set("take statistics over units instead of rows", norm="layer")
+    if _has_rows_to_normalize(setting):
+        return _set("take statistics over units instead of rows", norm="layer")
+    return _set("neither rows nor units are enough for statistics", norm="none")
+
+
+def _is_normless(setting: Setting) -> bool:
+    return setting.params.get("norm") in ("none", None)
+
+
+def _has_gain(setting: Setting) -> bool:
+    try:
+        return setting.activation.gain > 0
+    except ValueError:  # Not elementwise, or nothing comes through.
+        return False
+
+
+def _has_rows_to_normalize(setting: Setting) -> bool:
+    """Tell whether each layer has the units that a norm of rows needs."""
+    sizes = check_hidden_layer_sizes(setting.params["hidden_layer_sizes"])
+    return min(sizes, default=0) >= NORMS["layer"].min_features
 
 
 def _is_biased(layer: LayerSignal, setting: Setting) -> bool:
@@ -118,14 +161,40 @@ def _is_biased(layer: LayerSignal, setting: Setting) -> bool:
 
 def _depth(setting: Setting) -> Remedy:
     """Choose what keeps a gradient's size over all layers."""
-    normless = setting.params.get("norm") in ("none", None)
-    if not normless:
-        return _set("normalize rows, which are alone", norm="layer")
+    if not _is_normless(setting):
+        return _normed_depth(setting)
     if setting.params.get("init") != "auto" and _auto_reaches(setting):
         return _set("start from weights that keep the signal's size", init="auto")
     if setting.params.get("init") != "edge_of_chaos" and _has_gentle_edge(setting):
         return _set("start where a gradient keeps its size", init="edge_of_chaos")
     return _set("hold the signal at unit size, and with it gradients", norm="batch")
+
+
+def _normed_depth(setting: Setting) -> Remedy:
+    """Choose what keeps a gradient's size in spite of the norm layers there are."""
+    if setting.params["norm"] != "layer" and _has_rows_to_normalize(setting):
+        return _set("normalize rows, which are alone", norm="layer")
+    if setting.params.get("init") != "auto" and _has_gain(setting):
+        return _set("start from weights that keep the signal's size", init="auto")
+    return _gentler(setting)
+
+
+def _gentler(setting: Setting) -> Remedy:
+    """Ask less of the layers, when all that helps them is there."""
+    sizes = check_hidden_layer_sizes(setting.params["hidden_layer_sizes"])
+    if setting.is_fitted or not sizes:
+        return lower_rate(setting)
+    if setting.activation.name != "relu":
+        return _set("what it passes on it passes on in full", activation="relu")
+    if len(sizes) == 1:
+        return lower_rate(setting)
+    half = sizes[: len(sizes) // 2]
+    is_long = len(set(half)) == 1 < len(half)
+    written = f"({half[0]},) * {len(half)}" if is_long else repr(half)
+    return Remedy(
+        f"set hidden_layer_sizes={written}: a signal gets through half as many",
+        {"hidden_layer_sizes": half},
+    )
 
 
 def _auto_reaches(setting: Setting) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sknorm.inspection._html import Html, joined, number, tag
 from sknorm.inspection._signal_charts import charts
-from sknorm.inspection._verdicts import LIMIT, SHIFT, SMALLEST_BATCH, TRAINED_LIMIT
+from sknorm.inspection._verdicts import FEWEST_ROWS, LIMIT, SHIFT, TRAINED_LIMIT
 
 __all__ = ["fragment", "page"]
 
@@ -285,7 +285,8 @@ def _row(row: Any, fixed_point: float) -> Html:
     values = vars(row) | {"fixed_point": fixed_point}
     layer = [tag("span", row.layer)]
     if row.module:
-        layer.append(tag("small", f"module {row.module}"))
+        parts = (f"module {row.module}", row.activation, row.norm)
+        layer.append(tag("small", " · ".join(filter(None, parts))))
     verdict = [tag("span", _verdict(row.verdict))]
     reasons = "; ".join(text for text in (row.why, row.hint) if text)
     if reasons:
@@ -335,7 +336,7 @@ _MEANINGS = {
     ),
     "symmetric": "More than half of the units are copies of others.",
     "batch too small": (
-        f"A norm layer takes its mean and variance over fewer than {SMALLEST_BATCH} "
+        f"A norm layer takes its mean and variance over fewer than {FEWEST_ROWS} "
         "rows, too few to know them."
     ),
 }

@@ -364,11 +364,20 @@ class SignalMonitor(Callback):
         )
         # Networks for tables standardize columns themselves.
         takes_columns = not hasattr(twin.network, "named_linears")
+        setting = Setting(
+            params,
+            activation,
+            batch_size=net.batch_size,
+            n_hidden=len(layers) - 1,
+            is_fitted=is_fitted,
+            n_rows=len(X),
+        )
         return _Look(
-            judge_inputs(inputs) if takes_columns else None,
+            judge_inputs(inputs, setting) if takes_columns else None,
             layers,
             _grad_norm(twin.network),
-            Setting(params, activation, net.batch_size, len(layers) - 1, is_fitted),
+            setting,
+            takes_columns,
         )
 
     def _take_down(self, look: _Look, epoch: int) -> str:
@@ -448,6 +457,7 @@ class _Look:
     layers: list[LayerSignal]
     grad_norm: float
     setting: Setting
+    takes_columns: bool
 
     @cached_property
     def findings(self) -> list[Finding | None]:
@@ -492,7 +502,12 @@ class _Look:
         if not sick:
             return None
         case = _first(sick)
-        return prescribe(case.finding, case.signal, self.setting)
+        return prescribe(
+            case.finding,
+            case.signal,
+            self.setting,
+            is_fed_columns=self.takes_columns and case.signal is self.layers[0],
+        )
 
     def remedy(self, case: _Case, first_remedy: Remedy | None) -> Remedy:
         """Return what to change for a layer, by the state before training too."""

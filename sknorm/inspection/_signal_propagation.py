@@ -277,7 +277,7 @@ class SignalPropagationDisplay:
         """
         import_matplotlib(f"{cls.__name__}.from_estimators")
         check_count("seeds", seeds)
-        check_count("max_rows", max_rows)
+        check_count("max_rows", max_rows, 2)
         if gradient not in GRADIENTS:
             raise ValueError(f"gradient must be 'random' or 'loss'. Got {gradient!r}.")
         if gradient == "loss" and y is None:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from sklearn.base import ClassifierMixin, clone
 
+from sknorm.inspection._drawing import check_count
 from sknorm.inspection._probe import UNKNOWN, LayerSignal, Table, probe
 from sknorm.inspection._remedies import Remedy, lower_rate, prescribe
 from sknorm.inspection._signal_text import text_table
-from sknorm.inspection._surroundings import followed
+from sknorm.inspection._surroundings import followed, is_standardized
 from sknorm.inspection._theory import Prediction, predict_layers
 from sknorm.inspection._verdicts import (
     Finding,
@@ -85,6 +86,10 @@ class LayerReport:
     """Root of the mean square of the weights times the number of inputs."""
     sigma_b: float = math.nan
     """Root mean square of the biases."""
+    activation: str = ""
+    """Name of what bends its outputs, or the class of a layer of one's own."""
+    norm: str = ""
+    """Class of the norm layer between it and the next layer."""
     verdict: str = "healthy"
     """One of healthy, vanishing, exploding, saturated, dead, shifted, symmetric and
     batch too small."""
@@ -150,7 +155,8 @@ class SignalReport:
     ===================  ============================================================
     exploding            something isn't finite
     batch too small      a norm takes statistics over fewer than 9 rows: it knows the
-                         variance to no better than a half, sqrt(2 / (n - 1))
+                         variance to no better than a half, sqrt(2 / (n - 1)); one that
+                         corrects them by those of all batches, until it does in full
     symmetric            more than half of the units have the weights of another one
     exploding            std above e^3 = 20
     vanishing            std below e^-3 = 0.05
@@ -167,7 +173,9 @@ class SignalReport:
     networks train up to about six of them [1]_: variances may change by e^6, standard
     deviations by e^3. Of trained networks gradients and outputs may by e^6, because
     theory is about weights as they are drawn. The target of a regressor is judged
-    after it was standardized: it explodes if a value is beyond e^3.
+    after it was standardized: it explodes if a value is beyond e^3. One whose mean the
+    network predicts the logarithm of, as of counts, isn't judged. Of fewer than 9 rows
+    it isn't known whether they are shifted or a unit is dead.
 
     The hint of the whole report treats the first row whose signal isn't healthy on its
     way forward, or else the first whose gradient isn't; others may follow from it. For
@@ -232,7 +240,7 @@ class SignalReport:
             Their targets. Without them the gradient is that of random directions of the
             outputs, and there is no ``update_ratio``. Needed if it isn't fitted.
         max_rows : int, default=2048
-            Of more rows so many are looked at, evenly spaced.
+            Of more rows so many are looked at, evenly spaced; at least 2.
 
         Returns
         -------
@@ -246,8 +254,9 @@ class SignalReport:
             If there are fewer than two rows, if X isn't what the estimator was fitted
             on, or if there is no y and it isn't fitted.
         """
+        check_count("max_rows", max_rows, 2)
         opened = open_estimator(estimator, X, y, max_rows=max_rows)
-        setting = Setting.of(opened)
+        setting = Setting.of(opened, is_standardized=is_standardized(estimator))
         inputs, signals = probe(
             opened.network,
             opened.X,
@@ -323,8 +332,10 @@ class SignalReport:
             that of the next layer; ``weight_std``; ``update_ratio``, the length of a
             step at the full ``lr`` beside that of the weights; mean squares ``q`` and
             ``chi``, ``grad_ratio`` squared, each beside what mean-field theory expects;
-            ``sigma_w`` and ``sigma_b``, from which it does; its ``fixed_point``; and
-            ``verdict``, ``why`` and ``hint``. NaN is what a row has not.
+            ``sigma_w`` and ``sigma_b``, from which it does; its ``fixed_point``; what
+            stands behind it, the ``activation`` by name and the ``norm`` by its class;
+            and ``verdict``, ``why`` and ``hint``. NaN is what a row has not, and a text
+            that it has not is empty.
         """
         import pandas as pd
 
@@ -394,7 +405,11 @@ def _judge(
     # Networks for tables standardize columns themselves, and embed them.
     takes_columns = not hasattr(opened.network, "named_linears")
     judged: list[tuple[LayerReport, Finding | None, LayerSignal | None]] = [
-        (_inputs_row(inputs), judge_inputs(inputs) if takes_columns else None, None)
+        (
+            _inputs_row(inputs),
+            judge_inputs(inputs, setting) if takes_columns else None,
+            None,
+        )
     ]
     # Theory knows no way round a layer.
     is_chain = setting.params.get("architecture", "mlp") == "mlp"
@@ -465,6 +480,8 @@ def _layer_row(
         chi_theory=expected.chi,
         sigma_w=layer.sigma_w,
         sigma_b=layer.sigma_b,
+        activation=layer.activation,
+        norm=layer.norm,
     )
 
 
@@ -486,6 +503,8 @@ def _judge_target(
     if opened.y is None or isinstance(opened.estimator, ClassifierMixin):
         return []
     y = opened.y.double()
+    # Of which the loss takes the logarithm has a natural zero, and a long tail.
+    is_standardized = not opened.criterion.predicts_logs
     row = LayerReport(
         layer="target",
         module="",
@@ -493,7 +512,8 @@ def _judge_target(
         mean=float(y.mean()),
         std=float(y.std(correction=0)),
     )
-    return [(row, judge_target(float(y.abs().max())), None)]
+    found = judge_target(float(y.abs().max())) if is_standardized else None
+    return [(row, found, None)]
 
 
 def _remedy(

@@ -44,7 +44,7 @@ SHIFT = 3.0
 
 # Statistics of n rows know a standard deviation to 1 / sqrt(2 (n - 1)): below nine rows
 # worse than to a quarter, and the variance worse than to a half.
-SMALLEST_BATCH = 9
+FEWEST_ROWS = 9
 
 # A step that moves weights by more than their size has replaced them.
 LARGEST_STEP = 1.0
@@ -74,9 +74,13 @@ class Setting:
     batch_size: int
     n_hidden: int
     is_fitted: bool
+    n_rows: int
+    """How many rows were sent through."""
+    is_standardized: bool = False
+    """Whether columns are standardized right before the network."""
 
     @classmethod
-    def of(cls, opened: OpenedNetwork) -> Setting:
+    def of(cls, opened: OpenedNetwork, *, is_standardized: bool = False) -> Setting:
         """Read it off a network that was opened."""
         estimator = opened.estimator
         network: Any = opened.network
@@ -88,14 +92,24 @@ class Setting:
             batch_size=opened.net.batch_size,
             n_hidden=len(linears) - 1,
             is_fitted=opened.is_fitted,
+            n_rows=len(opened.X),
+            is_standardized=is_standardized,
         )
 
+    @property
+    def has_rows(self) -> bool:
+        """Whether there are rows enough to tell a column's mean, or that one is flat.
 
-def judge_inputs(inputs: Table) -> Finding | None:
+        Of two rows a standard deviation is next to nothing as often as not.
+        """
+        return self.n_rows >= FEWEST_ROWS
+
+
+def judge_inputs(inputs: Table, setting: Setting) -> Finding | None:
     """Tell what is wrong with the numbers that the first layer is fed, if anything."""
     if not inputs.finite:
         return Finding("exploding", "inputs", "not all are finite")
-    if inputs.offset > SHIFT:
+    if inputs.offset > SHIFT and setting.has_rows:
         why = f"column means are {inputs.offset:.3g} standard deviations off zero"
         return Finding("shifted", "inputs", why)
     return _too_large_or_small(inputs.std, LIMIT, "inputs")
@@ -139,7 +153,7 @@ def _findings(
         yield Finding("exploding", "not finite", "pre-activations are not finite")
         return
     rows = _rows_of_statistics(layer, setting)
-    if 0 < rows < SMALLEST_BATCH:
+    if 0 < rows < FEWEST_ROWS:
         why = f"{layer.norm} takes its statistics over {rows} rows"
         yield Finding("batch too small", "batch", why)
     if layer.twins > HALF and not is_last:
@@ -176,14 +190,14 @@ def _units(layer: LayerSignal, signal: Table, setting: Setting) -> Iterator[Find
     if not math.isfinite(layer.flat):
         return
     share, both = flat_share(setting.activation)
-    if layer.dead > HALF and not both:
+    if layer.dead > HALF and not both and setting.has_rows:
         why = f"{_share(layer.dead)} of the units are flat for every row"
         yield Finding("dead", "units", why)
     # Beyond what N(0, 1) has there, half of the rest.
     if both and layer.flat > share + HALF * (1 - share):
         why = f"{_share(layer.flat)} of the pre-activations are where it is flat"
         yield Finding("saturated", "units", why)
-    if signal.shift > SHIFT:
+    if signal.shift > SHIFT and setting.has_rows:
         why = f"the mean is {signal.shift:.3g} standard deviations off zero"
         yield Finding("shifted", "units", why)
 

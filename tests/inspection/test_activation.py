@@ -433,7 +433,7 @@ class TestErrors:
         [
             ({"bins": 0}, "bins must be a whole number from 1 on. Got 0"),
             ({"bins": "auto"}, "bins must be a whole number from 1 on. Got 'auto'"),
-            ({"max_rows": 1.5}, "max_rows must be a whole number from 1 on. Got 1.5"),
+            ({"max_rows": 1.5}, "max_rows must be a whole number from 2 on. Got 1.5"),
         ],
     )
     def test_parameters(self, fitted, table, params, message):

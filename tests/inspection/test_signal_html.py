@@ -11,11 +11,12 @@ from sknorm.inspection._signal_html import _COLOURS, _MEANINGS, _STYLE, fragment
 from sknorm.inspection._signal_report import LayerReport
 
 VOID = {"meta"}
-# All that to_frame has, but for the two that only theory is made of.
+# All numbers that to_frame has, but for the two that only theory is made of.
 NUMBERS = [
     name
     for name in [*LayerReport.__dataclass_fields__, "fixed_point"]
-    if name not in ("layer", "module", "verdict", "why", "hint", "sigma_w", "sigma_b")
+    if name not in ("layer", "module", "activation", "norm", "verdict", "why", "hint")
+    and name not in ("sigma_w", "sigma_b")
 ]
 MEASURED = NUMBERS[3:-1]
 SHARES = {"sweet_spot", "saturated", "dead", "twins"}
@@ -312,6 +313,13 @@ class TestTable:
                     assert text == f"{100 * value:.0f} %"
                 else:
                     assert text == f"{value:.3g}"
+
+    def test_a_layer_names_what_stands_behind_it(self):
+        report = healthy(depth=1)
+        report.layers[1] = replace(report.layers[1], activation="relu", norm="Odd")
+        _, hidden, output = cells(parsed(fragment(report)))
+        assert hidden[0] == "hidden 1module linears.0 · relu · Odd"
+        assert output[0] == "outputmodule linears.1"
 
     def test_sick_layers_say_why_and_what_to_do(self):
         root = parsed(fragment(sick()))

@@ -526,6 +526,24 @@ class TestWarning:
         with pytest.warns(SignalWarning, match=r"Put Standardizer\(\) in front"):
             self.sick(SignalMonitor(every=1)).fit(X + 100, y)
 
+    def test_large_inputs_that_saturate_the_first_layer(self, table):
+        X, y = table
+        monitor = SignalMonitor(every=1)
+        network = classifier(monitor, norm="none", activation="tanh", lr=1e-5)
+        message = r"hidden 1: saturated .* Put Standardizer\(\) in front"
+        with pytest.warns(SignalWarning, match=message):
+            network.fit(18 * X, y)
+
+    @pytest.mark.parametrize("n_rows", [1, 2, 3])
+    def test_none_of_a_few_rows(self, table, n_rows):
+        X, y = table
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for start in range(0, 60, n_rows):
+                rows = slice(start, start + n_rows)
+                monitor = SignalMonitor(every=1)
+                classifier(monitor, norm="none").fit(X[rows], y[rows])
+
     def test_learning_rate(self, table):
         network = NormMLPClassifier(
             (32, 32, 32),

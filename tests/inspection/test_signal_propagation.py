@@ -431,7 +431,7 @@ class TestErrors:
         [
             ({"seeds": 0}, "seeds must be a whole number from 1 on. Got 0"),
             ({"seeds": 2.0}, "seeds must be a whole number from 1 on. Got 2.0"),
-            ({"max_rows": True}, "max_rows must be a whole number from 1 on. Got True"),
+            ({"max_rows": True}, "max_rows must be a whole number from 2 on. Got True"),
             ({"gradient": "los"}, "gradient must be 'random' or 'loss'. Got 'los'"),
             ({"panels": "back"}, r"panels must be among 'forward', 'backward'. Got"),
             ({"panels": ()}, r"panels must be among 'forward', 'backward'. Got \(\)"),

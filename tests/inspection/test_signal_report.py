@@ -12,7 +12,7 @@ from sklearn.compose import TransformedTargetRegressor
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from sknorm.inspection import SignalReport
 from sknorm.inspection._signal_report import LayerReport
@@ -80,6 +80,14 @@ class TestRows:
         assert row.mean == pytest.approx(0, abs=1e-6)
         assert row.std == pytest.approx(1, rel=1e-6)
 
+    def test_a_target_that_a_logarithm_is_taken_of_may_be_large(self, rng):
+        X = rng.normal(size=(500, 2))
+        y = np.floor(np.exp(3 * X[:, 0]))
+        model = TabularNetRegressor((8,), loss="poisson", n_members=2, random_state=0)
+        report = SignalReport.from_estimator(model, X, y)
+        assert report.verdict == "healthy"
+        assert report.layers[-1].mean == pytest.approx(1, rel=1e-6)
+
     def test_labels_of_several_columns_have_none(self, data):
         X, _ = data
         report = SignalReport.from_estimator(small(), X, (X[:, :2] > 0).astype(int))
@@ -125,6 +133,15 @@ class TestRows:
         frame = SignalReport.from_estimator(model, *data).to_frame()
         assert frame[["q_theory", "chi_theory", "fixed_point"]].isna().all(axis=None)
         assert frame["std"].notna().all()
+
+
+@pytest.mark.parametrize("n_rows", [2, 3, 5])
+def test_few_rows_raise_no_false_alarm(data, n_rows):
+    X, y = data
+    model = small().set_params(hidden_layer_sizes=(8,) * 6).fit(X, y)
+    for start in range(0, 100, n_rows):
+        report = SignalReport.from_estimator(model, X[start : start + n_rows])
+        assert report.verdict == "healthy", report
 
 
 class TestWhatIsFirst:
@@ -235,6 +252,34 @@ class TestRemedied:
         again = TransformedTargetRegressor(clone(model))
         assert isinstance(report.remedied(again).transformer, QuantileStandardizer)
 
+    def test_a_second_standardizer(self, data):
+        X, y = data
+        larger = FunctionTransformer(lambda X: 1000 * X)
+        model = make_pipeline(Standardizer(), larger, small())
+        report = SignalReport.from_estimator(model, X, y)
+        assert (report.first.layer, report.verdict) == ("inputs", "exploding")
+        better = report.remedied(model).fit(X, y)
+        assert SignalReport.from_estimator(better, X, y).verdict == "healthy"
+
+    def test_rows_that_drifted(self, data):
+        X, y = data
+        model = make_pipeline(Standardizer(), small()).fit(X, y)
+        report = SignalReport.from_estimator(model, X + 1000, y)
+        assert (report.first.layer, report.verdict) == ("inputs", "shifted")
+        assert "fit it anew" in report.hint
+        better = report.remedied(model)
+        assert len(better.steps) == 2
+        assert SignalReport.from_estimator(better, X + 1000, y).verdict == "healthy"
+
+    def test_it_comes_to_an_end(self, data):
+        model = small(activation="softplus").set_params(hidden_layer_sizes=(8,) * 30)
+        seen = []
+        while (report := SignalReport.from_estimator(model, *data)).first is not None:
+            assert report.suggested_params not in seen
+            seen.append(report.suggested_params)
+            model = report.remedied(model)
+        assert 0 < len(seen) < 6
+
     def test_the_healthy_stay_as_they_are(self, data):
         model = small()
         better = SignalReport.from_estimator(model, *data).remedied(model)
@@ -304,6 +349,11 @@ class TestBadInput:
         with pytest.raises(ValueError, match="at least 2 rows"):
             SignalReport.from_estimator(model, data[0][:n_rows])
 
+    @pytest.mark.parametrize("max_rows", [0, 1, 2.5, None])
+    def test_too_few_rows_to_look_at(self, data, max_rows):
+        with pytest.raises(ValueError, match="max_rows must be a whole number from 2"):
+            SignalReport.from_estimator(small(), *data, max_rows=max_rows)
+
     def test_nan_in_the_rows(self, data):
         X, y = data
         model = small().fit(X, y)
@@ -338,6 +388,9 @@ def test_layers_of_ones_own(data):
     ]
     assert report.layers[1].std == pytest.approx(2.0, rel=0.01)
     assert 0 < report.layers[1].saturated < 1
+    frame = report.to_frame()
+    assert frame["norm"].tolist() == ["", "Odd", "Odd", ""]
+    assert frame["activation"].tolist() == ["", "Hardtanh", "Hardtanh", ""]
 
 
 class TestText:

@@ -35,8 +35,8 @@ def layer(**changed):
     return LayerSignal("0", 8, **{**fields, **changed})
 
 
-def setting(activation="relu", rows=64, is_fitted=False):
-    return Setting({}, ACTIVATIONS[activation], rows, 2, is_fitted)
+def setting(activation="relu", rows=64, is_fitted=False, n_rows=100):
+    return Setting({}, ACTIVATIONS[activation], rows, 2, is_fitted, n_rows)
 
 
 LAST = layer(activation="", flat=math.nan, dead=math.nan)
@@ -56,8 +56,18 @@ LAST = layer(activation="", flat=math.nan, dead=math.nan)
     ],
 )
 def test_inputs(table, verdict):
-    found = judge_inputs(table)
+    found = judge_inputs(table, setting())
     assert (found and found.verdict) == verdict
+
+
+@pytest.mark.parametrize(("n_rows", "is_known"), [(2, False), (8, False), (9, True)])
+def test_of_few_rows_some_things_are_not_known(n_rows, is_known):
+    context = setting(n_rows=n_rows)
+    assert (judge_inputs(signal(offset=10.0), context) is not None) == is_known
+    for sick in (layer(dead=1.0), layer(signal=signal(mean=4.0))):
+        assert (judge_layer(sick, LAST, context) is not None) == is_known
+    assert judge_inputs(signal(std=30.0), context).verdict == "exploding"
+    assert judge_layer(layer(flat=0.9), LAST, setting("tanh", n_rows=n_rows)).verdict
 
 
 @pytest.mark.parametrize(("largest", "sick"), [(20.0, False), (20.2, True)])
