@@ -473,7 +473,8 @@ def _draw_bars(axes, part, style):
 def _draw_normal(axes, part):
     # Where the view is wide, its bell would fall between the points of the grid.
     z = np.union1d(part.grid, np.linspace(-4, 4, _POINTS))
-    density = np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
+    # Far out it is 0 however far, and squares overflow.
+    density = np.exp(-0.5 * np.clip(z, -99, 99) ** 2) / np.sqrt(2 * np.pi)
     style = {"color": VERMILLION, "linewidth": 1.0, "linestyle": (0, (3, 2))}
     (line,) = axes.plot(z, density, label="N(0, 1)", **style)
     return line

@@ -361,7 +361,7 @@ class _Listener:
         # That of a row's own loss: the mean over rows has made it smaller.
         grad = _some_rows(grad).double() * n_rows
         mean_square = float(grad.square().mean())
-        variance = mean_square - float(grad.mean()) ** 2
+        variance = mean_square - float(grad.mean().square())
         # Rounding may leave less than nothing; NaN stays.
         layer.grad_std = math.sqrt(variance if not variance < 0 else 0.0)
         layer.grad_norm = math.sqrt(mean_square * grad.shape[-1])
@@ -387,6 +387,8 @@ def _describe(signal: Tensor, pairs: bool) -> Table:
     variance = (rows - means).square().mean(dim=0)
     if not bool(variance.isfinite().all()):
         return UNKNOWN._replace(units=rows.shape[1])
+    # A float's power raises where it overflows, and a tensor's doesn't.
+    mean_squared = float(means.mean().square())
     mean, within = float(means.mean()), float(variance.mean())
     between = float(means.var(correction=0))
     varies = variance > 1e-20 * means.square()
@@ -401,7 +403,7 @@ def _describe(signal: Tensor, pairs: bool) -> Table:
         units=rows.shape[1],
         mean=mean,
         std=std,
-        mean_square=mean**2 + within + between,
+        mean_square=mean_squared + within + between,
         offset=math.sqrt(float(offset)),
         shift=abs(mean) / std if std else (math.inf if mean else 0.0),
         effective_rank=rank,

@@ -476,7 +476,7 @@ def _layer_row(
         update_ratio=layer.update,
         q=signal.mean_square,
         q_theory=expected.q,
-        chi=ratio**2,
+        chi=ratio * ratio,
         chi_theory=expected.chi,
         sigma_w=layer.sigma_w,
         sigma_b=layer.sigma_b,

@@ -47,7 +47,8 @@ def predict_layers(
     for index, layer in enumerate(layers):
         behind = layers[index + 1] if index + 1 < len(layers) else None
         sigma_b = 0.0 if math.isnan(layer.sigma_b) else layer.sigma_b
-        q = layer.sigma_w**2 * fed + sigma_b**2
+        # Products, because powers of floats raise where they overflow.
+        q = layer.sigma_w * layer.sigma_w * fed + sigma_b * sigma_b
         if layer.norm and layer.signal is not None:
             q = layer.signal.mean_square
         try:

@@ -425,6 +425,17 @@ class TestBadNumbers:
         assert not output.signal.finite
         assert math.isnan(first.grad_std)
 
+    @pytest.mark.parametrize("power", range(100, 309, 26))
+    def test_numbers_near_the_largest(self, power):
+        # The square of a large number overflows long before it does.
+        network = mlp(4, 4)
+        with torch.no_grad():
+            network[0].bias.fill_(10.0**power)
+        y = torch.full((4, 1), -(10.0**power), dtype=torch.float64)
+        inputs, layers = measure(network, ROWS, y)
+        assert inputs.finite
+        assert layers[0].signal.mean > 0 or not layers[0].signal.finite
+
     def test_hooks_are_gone_when_something_raises(self):
         network = mlp(4)
         with pytest.raises(RuntimeError):
