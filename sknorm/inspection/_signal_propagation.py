@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 import numpy as np
-from sklearn.base import clone
 
 from sknorm.inspection._drawing import (
     BLUE,
@@ -22,16 +18,23 @@ from sknorm.inspection._drawing import (
     make_axes,
     shortened,
 )
-from sknorm.inspection._probe import probe
-from sknorm.inspection._surroundings import path_to_network
-from sknorm.inspection._theory import predict_layers
-from sknorm.inspection._verdicts import LIMIT
-from sknorm.neural_network._opened import (
-    _is_trained,
-    _network_inside,
-    open_estimator,
+from sknorm.inspection._propagation import (
+    GRADIENTS,
+    changed,
+    inside_search,
+    labelled,
+    labelled_inits,
+    measure,
+    name_of,
 )
-from sknorm.nn.activations import resolve_activation
+from sknorm.inspection._propagation_curves import (
+    Curve,
+    darker,
+    mark_loss,
+    set_limits,
+    write_losses,
+)
+from sknorm.inspection._verdicts import LIMIT
 
 __all__ = ["SignalPropagationDisplay"]
 
@@ -39,17 +42,12 @@ PANELS = {
     "forward": "std of pre-activations",
     "backward": "gradient norm (output layer: 1)",
 }
-GRADIENTS = ("random", "loss")
-# The view reaches no further: what grows or shrinks more is lost either way, and
-# what doesn't would be a flat line.
-_REACH = 1e10
 _COLORS = BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, GREY
 # Inches, and points: legible where a page shows the picture 900 pixels wide.
 _WIDTH, _HEIGHT, _LINE = 4.5, 3.1, 0.2
 _TITLE, _TEXT = 10.5, 9.0
 # Letters of a label, and of a line of the legend.
 _LABEL, _LEGEND = 40, 140
-_TICKS = 7
 
 
 class SignalPropagationDisplay:
@@ -212,7 +210,7 @@ class SignalPropagationDisplay:
             allowed.
         """
         return cls.from_estimators(
-            {name or _name_of(estimator): estimator},
+            {name or name_of(estimator): estimator},
             X,
             y,
             seeds=seeds,
@@ -283,8 +281,10 @@ class SignalPropagationDisplay:
         if gradient == "loss" and y is None:
             raise ValueError("The gradient of the loss needs targets. Pass y too.")
         signals = {
-            label: _measure(estimator, X, y, seeds, gradient, max_rows)
-            for label, estimator in _labelled(estimators).items()
+            label: measure(
+                estimator, X, y, seeds=seeds, gradient=gradient, max_rows=max_rows
+            )
+            for label, estimator in labelled(estimators).items()
         }
         return cls(
             *(
@@ -361,16 +361,10 @@ class SignalPropagationDisplay:
         ValueError
             As of :meth:`from_estimator`, or if there is no scheme, or none of its name.
         """
-        if isinstance(inits, str) or callable(inits):
-            inits = [inits]
-        if not isinstance(inits, Mapping):
-            inits = list(inits)
-            inits = _numbered(map(_label_of_init, inits), inits)
-        if not inits:
-            raise ValueError("inits must hold at least one scheme. Got none.")
-        estimator = _inside_search(estimator)
+        inits = labelled_inits(inits)
+        estimator = inside_search(estimator)
         return cls.from_estimators(
-            {label: _changed(estimator, init=init) for label, init in inits.items()},
+            {label: changed(estimator, init=init) for label, init in inits.items()},
             X,
             y,
             seeds=seeds,
@@ -428,14 +422,14 @@ class SignalPropagationDisplay:
         style = normalize_kwargs(line_kwargs, Line2D)
         for panel, panel_axes in self.axes_.items():
             curves = self._curves(panel)
-            _set_limits(panel_axes, curves.values())
+            set_limits(panel_axes, curves.values())
             self.lines_[panel], self.bands_[panel] = {}, {}
             self.theory_lines_[panel], self.edge_marks_[panel] = {}, {}
             for index, (label, curve) in enumerate(curves.items()):
                 line_style = _style(index) | {"label": labels[label]} | style
                 self._draw(panel, label, curve, line_style)
             _finish(panel_axes, panel)
-            _write_losses(panel_axes, curves, self.edge_marks_[panel])
+            write_losses(panel_axes, curves, self.edge_marks_[panel])
         self._add_legend(outside=ax is None)
         return self
 
@@ -445,7 +439,7 @@ class SignalPropagationDisplay:
         # The inputs stand at 0, and have no gradient.
         start = 0 if panel == "forward" else 1
         return {
-            label: _Curve.make(np.asarray(of_seeds), start, theory.get(label))
+            label: Curve.make(np.asarray(of_seeds), start, theory.get(label))
             for label, of_seeds in values.items()
         }
 
@@ -462,13 +456,13 @@ class SignalPropagationDisplay:
             (self.theory_lines_[panel][label],) = axes.plot(
                 curve.depth,
                 np.where(curve.theory > 0, curve.theory, np.nan),
-                color=_darker(color),
+                color=darker(color),
                 linestyle=(0, (4, 2)),
                 linewidth=1.2,
                 zorder=3,
             )
         if curve.lost_at is not None:
-            self.edge_marks_[panel][label] = _mark_loss(axes, curve, color)
+            self.edge_marks_[panel][label] = mark_loss(axes, curve, color)
 
     def _add_legend(self, *, outside):
         from matplotlib.lines import Line2D
@@ -498,258 +492,13 @@ class SignalPropagationDisplay:
             self.ax_.legend(handles=handles, loc="best", **style)
 
 
-# -- measuring -------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class _Signal:
-    """What one network does to a signal, and what theory expects of it."""
-
-    forward: np.ndarray
-    backward: np.ndarray
-    forward_theory: np.ndarray
-    backward_theory: np.ndarray
-
-
-def _measure(estimator, X, y, seeds, gradient, max_rows):
-    """Return the signal in a fitted network, or in fresh ones."""
-    networks = (
-        [estimator]
-        if _is_trained(estimator)
-        else (_changed(estimator, random_state=seed) for seed in range(seeds))
-    )
-    return [_measure_one(network, X, y, gradient, max_rows) for network in networks]
-
-
-def _measure_one(estimator, X, y, gradient, max_rows):
-    opened = open_estimator(estimator, X, y, max_rows=max_rows)
-    activation = resolve_activation(opened.estimator.activation)
-    inputs, layers = probe(
-        opened.network,
-        opened.X,
-        opened.y if gradient == "loss" else None,
-        opened.criterion,
-        activation,
-        weight=opened.weight,
-        batch_statistics=not opened.is_fitted,
-        pairs=False,
-    )
-    # Theory takes a signal behind a norm as it is, and knows no way round a layer.
-    is_chain = getattr(opened.estimator, "architecture", "mlp") == "mlp"
-    expected = [
-        (prediction.q, prediction.chi) if is_chain and not layer.norm else (np.nan,) * 2
-        for layer, prediction in zip(
-            layers, predict_layers(inputs, layers, activation), strict=True
-        )
-    ]
-    q, chi = np.array(expected).T
-    tables = [inputs, *(layer.signal for layer in layers)]
-    forward = np.array([np.nan if table is None else table.std for table in tables])
-    norms = np.array([layer.grad_norm for layer in layers])
-    # Slopes aren't known where pre-activations aren't numbers, whatever torch takes
-    # them for: nothing that went through there is a gradient.
-    if not np.isfinite(forward).all():
-        norms[:] = np.nan
-    return _Signal(
-        forward=forward,
-        backward=norms / norms[-1] if norms[-1] else norms,
-        forward_theory=np.sqrt([np.nan, *q]),
-        backward_theory=np.sqrt(np.cumprod([1.0, *chi[-2::-1]])[::-1]),
-    )
-
-
-def _inside_search(estimator):
-    """Return the best estimator of a fitted search, else what is given."""
-    while hasattr(estimator, "best_estimator_"):
-        estimator = estimator.best_estimator_
-    return estimator
-
-
-def _changed(estimator, **params):
-    """Return a fresh copy with other parameters of its network."""
-    _network_inside(estimator)
-    prefix = path_to_network(estimator)
-    return clone(estimator).set_params(**{f"{prefix}{k}": v for k, v in params.items()})
-
-
-# -- naming ----------------------------------------------------------------------------
-
-
-def _name_of(estimator):
-    return type(_network_inside(estimator)).__name__
-
-
-def _labelled(estimators):
-    """Return estimators by label."""
-    if hasattr(estimators, "fit"):
-        raise TypeError(
-            "estimators must be a dict or a list of estimators. Got one: "
-            f"{estimators!r}. Draw it with from_estimator."
-        )
-    if isinstance(estimators, Mapping):
-        labelled = {str(label): part for label, part in estimators.items()}
-    else:
-        estimators = list(estimators)
-        labelled = _numbered(map(_name_of, estimators), estimators)
-    if not labelled:
-        raise ValueError("estimators must hold at least one estimator. Got none.")
-    return labelled
-
-
-def _numbered(names, parts):
-    """Return parts by name, those of one name with their numbers in all."""
-    names = list(names)
-    return {
-        f"{name} {i}" if names.count(name) > 1 else name: part
-        for i, (name, part) in enumerate(zip(names, parts, strict=True), start=1)
-    }
-
-
-def _label_of_init(init):
-    return init if isinstance(init, str) else getattr(init, "__name__", repr(init))
-
-
 # -- drawing ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class _Curve:
-    """One label's values in a panel, as they are drawn."""
-
-    n_networks: int
-    depth: np.ndarray
-    """Number of each layer, from 1 on; that of the inputs is 0."""
-    line: np.ndarray
-    """Median over networks, NaN where it has no logarithm."""
-    band: tuple[np.ndarray, np.ndarray]
-    """Lowest and highest, at most 300 decades from 1."""
-    theory: np.ndarray | None
-    lost_at: int | None
-    """Place where the signal is first 0 or not finite, on its way."""
-    loss: str
-    """This in words, or nothing."""
-    is_zero: bool
-
-    @classmethod
-    def make(cls, of_networks, start, theory):
-        # What isn't a number any more has been too large before.
-        of_networks = np.where(np.isnan(of_networks), np.inf, of_networks)
-        median = np.median(of_networks, axis=0)
-        lost = np.flatnonzero((median == 0) | np.isinf(median))
-        first, loss, is_zero = None, "", False
-        if lost.size:
-            # A gradient comes from the last layer.
-            first = int(lost[0] if start == 0 else lost[-1])
-            is_zero = median[first] == 0
-            what = "0" if is_zero else "not finite"
-            loss = f"{what} at layer {first + start}"
-        median[lost] = np.nan
-        extremes = of_networks.min(axis=0), of_networks.max(axis=0)
-        return cls(
-            n_networks=len(of_networks),
-            depth=np.arange(len(median)) + start,
-            line=median,
-            band=tuple(np.clip(part, 1e-300, 1e300) for part in extremes),
-            theory=theory,
-            lost_at=first,
-            loss=loss,
-            is_zero=bool(is_zero),
-        )
-
-    @property
-    def before_loss(self):
-        """The place that the signal came from to where it was lost."""
-        step = -1 if self.depth[0] == 0 else 1
-        place = self.lost_at + step
-        return place if 0 <= place < len(self.line) else None
-
-
-def _mark_loss(axes, curve, color):
-    """Draw a triangle at the edge, and a dotted line that leads to it."""
-    depth = curve.depth[curve.lost_at]
-    before = curve.before_loss
-    if before is not None:
-        edge = axes.get_ylim()[0 if curve.is_zero else 1]
-        axes.plot(
-            [curve.depth[before], depth],
-            [curve.line[before], edge],
-            color=color,
-            linestyle=":",
-            linewidth=1.5,
-        )
-    (mark,) = axes.plot(
-        [depth],
-        [0 if curve.is_zero else 1],
-        color=color,
-        linestyle="none",
-        marker="v" if curve.is_zero else "^",
-        markersize=8,
-        clip_on=False,
-        zorder=4,
-        transform=axes.get_xaxis_transform(),
-    )
-    return mark
-
-
-def _write_losses(axes, curves, marks):
-    """Write beside each triangle what it says, one below the other."""
-    written = {True: 0, False: 0}
-    for label, mark in marks.items():
-        curve = curves[label]
-        at_bottom = curve.is_zero
-        depth = curve.depth[curve.lost_at]
-        is_left = depth < np.mean(axes.get_xlim())
-        away = 4 + _TEXT * 1.3 * written[at_bottom]
-        written[at_bottom] += 1
-        axes.annotate(
-            curve.loss,
-            (depth, 0 if at_bottom else 1),
-            (8 if is_left else -8, away if at_bottom else -away),
-            xycoords=axes.get_xaxis_transform(),
-            textcoords="offset points",
-            ha="left" if is_left else "right",
-            va="bottom" if at_bottom else "top",
-            fontsize=_TEXT - 1,
-            color=_darker(mark.get_color()),
-            bbox={"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.5},
-            zorder=5,
-        )
 
 
 def _style(index):
     """Return what a line looks like: colors go round, and then have dots."""
     dots = {"marker": "o", "markersize": 3} if index >= len(_COLORS) else {}
     return {"color": _COLORS[index % len(_COLORS)], "linewidth": 1.8} | dots
-
-
-def _darker(color):
-    from matplotlib.colors import to_rgb
-
-    return tuple(0.55 * np.array(to_rgb(color)))
-
-
-def _set_limits(axes, curves):
-    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
-
-    curves = list(curves)
-    # Theory goes on where nothing could be measured.
-    values = np.concatenate(
-        [curve.line for curve in curves]
-        + [curve.theory for curve in curves if curve.theory is not None]
-    )
-    values = values[np.isfinite(values) & (values > 0)]
-    low = max(min(1 / LIMIT, values.min(initial=1)), 1 / _REACH)
-    high = min(max(LIMIT, values.max(initial=1)), _REACH)
-    pad = (high / low) ** 0.05
-    axes.set_yscale("log")
-    axes.set_ylim(low / pad, high * pad)
-    decades = np.log10(high / low)
-    # One of the ticks is 1.
-    axes.yaxis.set_major_locator(LogLocator(base=10 ** np.ceil(decades / _TICKS)))
-    axes.yaxis.set_minor_locator(NullLocator())
-    last = max(curve.depth[-1] for curve in curves)
-    axes.set_xlim(-0.02 * last, 1.02 * last)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
 
 
 def _finish(axes, panel):

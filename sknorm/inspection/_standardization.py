@@ -31,8 +31,6 @@ _FEW, _MOST = 4, 20
 _WIDTH, _HEIGHT = 3.1, 3.0
 _TITLE, _TEXT, _LINE, _PAD = 10.5, 9.0, 12.0, 5.0
 _NUMBERS = ("mean", "std", "skewness", "excess_kurtosis", "beyond_3_sigma", "missing")
-# Another display takes it from here as yet.
-_import_matplotlib = import_matplotlib
 
 
 class StandardizationDisplay:

@@ -9,8 +9,8 @@ import numpy as np
 from sklearn.exceptions import NotFittedError
 
 from sknorm._registry import unknown_name_message
+from sknorm.inspection._drawing import import_matplotlib
 from sknorm.inspection._signal_monitor import STATISTICS, SignalMonitor
-from sknorm.inspection._standardization import _import_matplotlib
 from sknorm.inspection._verdicts import LIMIT
 
 __all__ = ["TrainingSignalDisplay"]
@@ -170,7 +170,7 @@ class TrainingSignalDisplay:
         ValueError
             If it was fitted without a monitor, or no such statistic was recorded.
         """
-        _import_matplotlib(f"{cls.__name__}.from_estimator")
+        import_matplotlib(f"{cls.__name__}.from_estimator")
         return cls.from_monitor(
             SignalMonitor.of(estimator),
             statistic=statistic,
@@ -212,7 +212,7 @@ class TrainingSignalDisplay:
         ValueError
             If nothing was recorded, or no such statistic.
         """
-        _import_matplotlib(f"{cls.__name__}.from_monitor")
+        import_matplotlib(f"{cls.__name__}.from_monitor")
         if not hasattr(monitor, "history_"):
             raise NotFittedError(
                 f"A SignalMonitor that a network was trained with is needed. Got "
@@ -250,7 +250,7 @@ class TrainingSignalDisplay:
             If a statistic is unknown or no layer has it, or there are not as many axes
             as panels.
         """
-        _import_matplotlib(f"{type(self).__name__}.plot")
+        import_matplotlib(f"{type(self).__name__}.plot")
         names = [statistic] if isinstance(statistic, str) else list(statistic)
         if not names:
             raise ValueError("Name at least one statistic. Got an empty list.")
