@@ -8,8 +8,6 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cached_property
 from numbers import Integral, Real
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -23,9 +21,10 @@ from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
 
 from sknorm._validation import check_is_fitted
-from sknorm.inspection._probe import UNKNOWN, LayerSignal, probe
-from sknorm.inspection._remedies import Remedy, lower_rate, prescribe
-from sknorm.inspection._verdicts import Finding, Setting, judge_inputs, judge_layer
+from sknorm.inspection._look import STATISTICS, Look, first_of
+from sknorm.inspection._probe import probe
+from sknorm.inspection._remedies import Remedy
+from sknorm.inspection._verdicts import Setting, judge_inputs
 from sknorm.neural_network._base import BaseNormMLP
 from sknorm.neural_network._net import LeanNet
 from sknorm.neural_network._optimizers import build_optimizer
@@ -35,23 +34,7 @@ from sknorm.nn.activations import resolve_activation
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["STATISTICS", "SignalMonitor", "SignalWarning"]
-
-# What is recorded of each layer, by the names that SignalReport has for it.
-STATISTICS = (
-    "mean",
-    "std",
-    "sweet_spot",
-    "saturated",
-    "dead",
-    "grad_std",
-    "grad_ratio",
-    "weight_std",
-    "update_ratio",
-)
-
-# What is wrong whatever the state was in which training started.
-_OF_ITS_OWN = ("batch", "step")
+__all__ = ["SignalMonitor", "SignalWarning"]
 
 
 class SignalWarning(UserWarning):
@@ -342,7 +325,7 @@ class SignalMonitor(Callback):
             warnings.warn(message, SignalWarning, stacklevel=2)
         return norm
 
-    def _look(self, net: LeanNet, table: Rows, *, is_fitted: bool) -> _Look:
+    def _look(self, net: LeanNet, table: Rows, *, is_fitted: bool) -> Look:
         device = next(net.module_.parameters()).device
         if self._rows_ is None:
             self._rows_ = _draw(table, self.n_rows, self.random_state, device)
@@ -372,7 +355,7 @@ class SignalMonitor(Callback):
             is_fitted=is_fitted,
             n_rows=len(X),
         )
-        return _Look(
+        return Look(
             judge_inputs(inputs, setting) if takes_columns else None,
             layers,
             _grad_norm(twin.network),
@@ -380,7 +363,7 @@ class SignalMonitor(Callback):
             takes_columns,
         )
 
-    def _take_down(self, look: _Look, epoch: int) -> str:
+    def _take_down(self, look: Look, epoch: int) -> str:
         """Add to the history, and return what is to be warned of, if anything."""
         is_newest = not self.history_ or epoch > self.history_[-1]["epoch"]
         self.history_ += look.rows(epoch)
@@ -392,7 +375,7 @@ class SignalMonitor(Callback):
         self.history_.sort(key=lambda row: row["epoch"])
         return ""
 
-    def _compare(self, look: _Look) -> str:
+    def _compare(self, look: Look) -> str:
         """Return a warning of a layer that is sick and was so when last looked at.
 
         Once: what is sick after that is most likely so for the same reason.
@@ -402,7 +385,7 @@ class SignalMonitor(Callback):
         self._sick_ = {case.layer for case in sick}
         if self.message_ or not stays:
             return ""
-        case = _first(stays)
+        case = first_of(stays)
         remedy = look.remedy(case, self._first_remedy_)
         *_, before, now = self.epochs_
         self.message_ = (
@@ -432,108 +415,7 @@ class SignalMonitor(Callback):
             )
 
 
-# -- one look at a network -------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Case:
-    """A layer that isn't healthy."""
-
-    layer: str
-    signal: LayerSignal
-    finding: Finding
-
-
-def _first(cases: list[_Case]) -> _Case:
-    """Return the case that explains the others: forward first, as in SignalReport."""
-    return min(cases, key=lambda case: case.finding.kind == "backward")
-
-
-@dataclass(frozen=True)
-class _Look:
-    """What was seen of a network."""
-
-    inputs: Finding | None
-    layers: list[LayerSignal]
-    grad_norm: float
-    setting: Setting
-    takes_columns: bool
-
-    @cached_property
-    def findings(self) -> list[Finding | None]:
-        """What is wrong with each layer."""
-        last = self.layers[-1]
-        return [judge_layer(layer, last, self.setting) for layer in self.layers]
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the layers, as in SignalReport."""
-        return [f"hidden {i}" for i in range(1, len(self.layers))] + ["output"]
-
-    def rows(self, epoch: int) -> list[dict[str, Any]]:
-        """Return what is to be recorded."""
-        return [
-            {"epoch": epoch, "layer": name}
-            | _numbers(layer, behind)
-            | {"verdict": "healthy" if finding is None else finding.verdict}
-            for name, layer, behind, finding in zip(
-                self.names,
-                self.layers,
-                [*self.layers[1:], None],
-                self.findings,
-                strict=True,
-            )
-        ]
-
-    def sick(self) -> list[_Case]:
-        """Return the layers that aren't healthy."""
-        found = zip(self.names, self.layers, self.findings, strict=True)
-        return [
-            _Case(name, layer, finding)
-            for name, layer, finding in found
-            if finding is not None
-        ]
-
-    def first_remedy(self) -> Remedy | None:
-        """Return what to change for this state alone, None if nothing."""
-        if self.inputs is not None:
-            return prescribe(self.inputs, None, self.setting)
-        sick = self.sick()
-        if not sick:
-            return None
-        case = _first(sick)
-        return prescribe(
-            case.finding,
-            case.signal,
-            self.setting,
-            is_fed_columns=self.takes_columns and case.signal is self.layers[0],
-        )
-
-    def remedy(self, case: _Case, first_remedy: Remedy | None) -> Remedy:
-        """Return what to change for a layer, by the state before training too."""
-        if case.finding.kind in _OF_ITS_OWN:
-            return prescribe(case.finding, case.signal, self.setting)
-        # What was well at the start was spoilt by the learning rate.
-        return first_remedy or lower_rate(self.setting)
-
-
-def _numbers(layer: LayerSignal, behind: LayerSignal | None) -> dict[str, float]:
-    signal = UNKNOWN if layer.signal is None else layer.signal
-    ratio = math.nan
-    if behind is not None and behind.grad_norm:
-        ratio = layer.grad_norm / behind.grad_norm
-    values = (
-        signal.mean,
-        signal.std,
-        layer.sweet_spot,
-        layer.flat,
-        layer.dead,
-        layer.grad_std,
-        ratio,
-        layer.weight_std,
-        layer.update,
-    )
-    return dict(zip(STATISTICS, values, strict=True))
+# -- what is looked at -----------------------------------------------------------------
 
 
 def _draw(table: Rows, n_rows: int, seed: int, device: torch.device) -> Any:

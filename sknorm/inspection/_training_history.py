@@ -5,13 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Real
 
 import numpy as np
-from sklearn.base import is_classifier
 
-from sknorm._registry import unknown_name_message
-from sknorm._validation import check_is_fitted
 from sknorm.inspection._drawing import (
     BLACK,
     BLUE,
@@ -25,6 +21,17 @@ from sknorm.inspection._drawing import (
     import_matplotlib,
     shortened,
 )
+from sknorm.inspection._history import (
+    LOSSES,
+    best_of_early_stopping,
+    choose_scores,
+    find_network,
+    finished,
+    lowest,
+    names_of_scores,
+    recorded,
+    unit_of_loss,
+)
 
 __all__ = ["TrainingHistoryDisplay"]
 
@@ -35,7 +42,6 @@ _SOURCES = {
     "lr": "the networks of sknorm, or an LRScheduler of skorch,",
     "grad_norm": "callbacks=[SignalMonitor()]",
 }
-_LOSSES = {"train_loss": "training", "valid_loss": "validation"}
 # Positive values that reach so many times the smallest are drawn by their logarithm.
 _DECADE = 10.0
 # As many epochs have a dot each: a line alone does not show a value between gaps.
@@ -203,14 +209,14 @@ class TrainingHistoryDisplay:
             If no epoch was finished, or what is asked for wasn't recorded.
         """
         import_matplotlib(f"{cls.__name__}.from_estimator")
-        network = _find_network(estimator)
+        network = find_network(estimator)
         net = getattr(network, "net_", network)
         return cls._from_rows(
             network.history_,
             scores=scores,
-            scored=_names_of_scores(net),
-            best=_best_of_early_stopping(net, network.history_),
-            loss_unit=_loss_unit(network),
+            scored=names_of_scores(net),
+            best=best_of_early_stopping(net, network.history_),
+            loss_unit=unit_of_loss(network),
             name=name or type(network).__name__,
         ).plot(ax, panels=panels, yscale=yscale, line_kwargs=line_kwargs)
 
@@ -273,30 +279,30 @@ class TrainingHistoryDisplay:
     def _from_rows(
         cls, history, *, scores, best, name, scored=frozenset(), loss_unit=None
     ):
-        rows = _finished(history)
+        rows = finished(history)
         epochs = np.array([row.get("epoch", i) for i, row in enumerate(rows, start=1)])
         losses = {
-            key: series for key in _LOSSES if (series := _series(rows, key)) is not None
+            key: series for key in LOSSES if (series := recorded(rows, key)) is not None
         }
         if best is None:
-            best = _lowest(epochs, losses.get("valid_loss"))
+            best = lowest(epochs, losses.get("valid_loss"))
         elif best[0] not in epochs:
             raise ValueError(
                 f"best_epoch must be one of the epochs, from {epochs[0]} to "
                 f"{epochs[-1]}. Got {best[0]!r}."
             )
-        learning_rate = _series(rows, "lr")
+        learning_rate = recorded(rows, "lr")
         if learning_rate is None:
             # What skorch's own LRScheduler writes.
-            learning_rate = _series(rows, "event_lr")
+            learning_rate = recorded(rows, "event_lr")
         return cls(
             epochs,
             losses,
             scores={
-                key: _series(rows, key) for key in _choose_scores(rows, scores, scored)
+                key: recorded(rows, key) for key in choose_scores(rows, scores, scored)
             },
             learning_rate=learning_rate,
-            grad_norm=_series(rows, "grad_norm"),
+            grad_norm=recorded(rows, "grad_norm"),
             best_epoch=best[0],
             best_reason=best[1],
             loss_unit=loss_unit,
@@ -413,7 +419,7 @@ class TrainingHistoryDisplay:
     def _all_panels(self):
         unit = f" ({self.loss_unit})" if self.loss_unit else ""
         panels = [
-            _Panel("loss", f"loss{unit}", self.losses, _LOSSES),
+            _Panel("loss", f"loss{unit}", self.losses, LOSSES),
             *_score_panels(self.scores or {}),
         ]
         if self.learning_rate is not None:
@@ -571,104 +577,3 @@ def _make_axes(ax, panels):
     return given_axes(
         ax, len(panels), f"panels: {kinds}", "Choose panels with `panels`."
     )
-
-
-def _find_network(estimator):
-    """Return what was trained, inside searches and pipelines."""
-    network = estimator
-    while True:
-        if hasattr(network, "best_estimator_"):
-            network = network.best_estimator_
-        elif hasattr(network, "steps"):
-            network = network.steps[-1][1]
-        elif hasattr(network, "regressor_"):
-            network = network.regressor_
-        else:
-            break
-    if hasattr(network, "fit"):
-        check_is_fitted(network)
-    if not hasattr(network, "history_"):
-        raise TypeError(
-            "An estimator that keeps its `history_` is needed: a NormMLP*, a "
-            "TabularNet*, a skorch net, a pipeline that ends with one, or a search "
-            f"over these with refit=True. Got {estimator!r}."
-        )
-    return network
-
-
-def _best_of_early_stopping(net, history):
-    """Return the epoch that a callback found best and how, or None."""
-    for _, callback in getattr(net, "callbacks_", ()):
-        # 0 as long as nothing was an improvement, and more than there are epochs if
-        # the callback has seen another fit since.
-        if 0 < (epoch := getattr(callback, "best_epoch_", 0)) <= len(history):
-            kept = getattr(callback, "load_best", False)
-            how = "kept by early stopping" if kept else "best for early stopping"
-            return int(epoch), how
-    return None
-
-
-def _names_of_scores(net):
-    """Return what scoring callbacks record, also those that tell no best."""
-    callbacks = [callback for _, callback in getattr(net, "callbacks_", ())]
-    return {c.name_ for c in callbacks if hasattr(c, "scoring") and hasattr(c, "name_")}
-
-
-def _loss_unit(network):
-    """Return the unit of an estimator's losses, None where it has no name."""
-    if not hasattr(network, "net_"):
-        return None
-    if is_classifier(network):
-        return "nats"
-    squared = getattr(network, "loss", "squared_error") == "squared_error"
-    return "target variances" if squared else None
-
-
-def _finished(history):
-    """Return the rows of the epochs that came to a training loss."""
-    rows = list(history or ())
-    if not all(isinstance(row, Mapping) for row in rows):
-        raise TypeError(
-            "A history is a list with a dict for each epoch, as `history_` is. Got "
-            f"{history!r}."
-        )
-    # An epoch cut short from the keyboard has none.
-    rows = [row for row in rows if _is_number(row.get("train_loss"))]
-    if not rows:
-        raise ValueError(
-            "The history has no epoch with a number as 'train_loss': training didn't "
-            "come to the end of the first one."
-        )
-    return rows
-
-
-def _is_number(value):
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def _series(rows, key):
-    """Return what is recorded under a name, NaN where nothing is, None if never."""
-    values = [row.get(key) for row in rows]
-    if not any(map(_is_number, values)):
-        return None
-    return np.array([float(v) if _is_number(v) else np.nan for v in values])
-
-
-def _choose_scores(rows, scores, scored):
-    keys = dict.fromkeys(key for row in rows for key in row if key not in _LOSSES)
-    numbers = [key for key in keys if _series(rows, key) is not None]
-    if scores is None:
-        return [key for key in numbers if key in scored or f"{key}_best" in keys]
-    scores = [scores] if isinstance(scores, str) else list(scores)
-    for name in scores:
-        if name not in numbers:
-            raise ValueError(unknown_name_message("score", name, numbers))
-    return scores
-
-
-def _lowest(epochs, loss):
-    """Return the epoch of the lowest loss and what it is, or None twice."""
-    if loss is None or not np.isfinite(loss).any():
-        return None, None
-    best = np.argmin(np.where(np.isfinite(loss), loss, np.inf))
-    return int(epochs[best]), "lowest validation loss"

@@ -10,7 +10,8 @@ from sklearn.exceptions import NotFittedError
 
 from sknorm._registry import unknown_name_message
 from sknorm.inspection._drawing import import_matplotlib
-from sknorm.inspection._signal_monitor import STATISTICS, SignalMonitor
+from sknorm.inspection._look import STATISTICS
+from sknorm.inspection._signal_monitor import SignalMonitor
 from sknorm.inspection._verdicts import LIMIT
 
 __all__ = ["TrainingSignalDisplay"]

@@ -18,8 +18,9 @@ from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback, EarlyStopping
 
 from sknorm.exceptions import DivergenceError
-from sknorm.inspection import SignalMonitor, SignalReport, _signal_monitor
-from sknorm.inspection._signal_monitor import STATISTICS, SignalWarning
+from sknorm.inspection import SignalMonitor, SignalReport, _look, _signal_monitor
+from sknorm.inspection._look import STATISTICS
+from sknorm.inspection._signal_monitor import SignalWarning
 from sknorm.neural_network import (
     NormMLPClassifier,
     NormMLPRegressor,
@@ -590,7 +591,7 @@ class TestTrouble:
         monitor = SignalMonitor(every=1)
 
         def break_():
-            monkeypatch.setattr(_signal_monitor, "judge_layer", None)
+            monkeypatch.setattr(_look, "judge_layer", None)
 
         with pytest.warns(SignalWarning, match="stops: 'NoneType' object is not calla"):
             model = classifier(EachEpoch(break_), monitor).fit(*table)
