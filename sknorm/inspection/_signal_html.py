@@ -285,8 +285,9 @@ def _row(row: Any, fixed_point: float) -> Html:
     values = vars(row) | {"fixed_point": fixed_point}
     layer = [tag("span", row.layer)]
     if row.module:
-        parts = (f"module {row.module}", row.activation, row.norm)
-        layer.append(tag("small", " · ".join(filter(None, parts))))
+        layer.append(tag("small", f"module {row.module}"))
+    if behind := [part for part in (row.activation, row.norm) if part]:
+        layer.append(tag("small", ", ".join(behind)))
     verdict = [tag("span", _verdict(row.verdict))]
     reasons = "; ".join(text for text in (row.why, row.hint) if text)
     if reasons:

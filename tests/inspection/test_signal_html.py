@@ -318,7 +318,7 @@ class TestTable:
         report = healthy(depth=1)
         report.layers[1] = replace(report.layers[1], activation="relu", norm="Odd")
         _, hidden, output = cells(parsed(fragment(report)))
-        assert hidden[0] == "hidden 1module linears.0 · relu · Odd"
+        assert hidden[0] == "hidden 1module linears.0relu, Odd"
         assert output[0] == "outputmodule linears.1"
 
     def test_sick_layers_say_why_and_what_to_do(self):
