@@ -1,6 +1,6 @@
-"""Errors that a caller may want to catch by name."""
+"""Errors and warnings that a caller may want to catch by name."""
 
-__all__ = ["DivergenceError"]
+__all__ = ["DivergenceError", "SignalWarning"]
 
 
 class DivergenceError(ArithmeticError):
@@ -9,3 +9,7 @@ class DivergenceError(ArithmeticError):
     ``GridSearchCV`` with its default ``error_score=nan`` records such a fit as failed
     and goes on with the rest of the grid.
     """
+
+
+class SignalWarning(UserWarning):
+    """A network's signal dies while it is trained, or can't be watched."""

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.optim import LBFGS, Optimizer
 
 from sknorm._validation import check_is_fitted
+from sknorm.exceptions import SignalWarning
 from sknorm.inspection._look import STATISTICS, Look, first_of
 from sknorm.inspection._probe import probe
 from sknorm.inspection._remedies import Remedy
@@ -34,11 +35,7 @@ from sknorm.nn.activations import resolve_activation
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["SignalMonitor", "SignalWarning"]
-
-
-class SignalWarning(UserWarning):
-    """A network's signal dies while it is trained, or can't be watched."""
+__all__ = ["SignalMonitor"]
 
 
 class SignalMonitor(Callback):
@@ -107,8 +104,8 @@ class SignalMonitor(Callback):
     see all of them where an epoch takes no longer than a look. The copy of the network
     and of its optimizer's state is given up when training ends.
 
-    A :class:`SignalWarning` is given once, when a layer isn't healthy in two recorded
-    epochs in a row. Verdicts are those of :class:`SignalReport`, and so is the hint: it
+    A :class:`sknorm.exceptions.SignalWarning` is given once, when a layer isn't healthy
+    in two recorded epochs in a row. Verdicts are those of :class:`SignalReport`, and so is the hint: it
     treats the state before training, if this was sick by then. A network with layers
     that can't be looked into is trained all the same: the monitor warns and is quiet.
 

@@ -17,10 +17,9 @@ from sklearn.pipeline import make_pipeline
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback, EarlyStopping
 
-from sknorm.exceptions import DivergenceError
+from sknorm.exceptions import DivergenceError, SignalWarning
 from sknorm.inspection import SignalMonitor, SignalReport, _look, _signal_monitor
 from sknorm.inspection._look import STATISTICS
-from sknorm.inspection._signal_monitor import SignalWarning
 from sknorm.neural_network import (
     NormMLPClassifier,
     NormMLPRegressor,
