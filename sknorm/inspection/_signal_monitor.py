@@ -105,9 +105,10 @@ class SignalMonitor(Callback):
     and of its optimizer's state is given up when training ends.
 
     A :class:`sknorm.exceptions.SignalWarning` is given once, when a layer isn't healthy
-    in two recorded epochs in a row. Verdicts are those of :class:`SignalReport`, and so is the hint: it
-    treats the state before training, if this was sick by then. A network with layers
-    that can't be looked into is trained all the same: the monitor warns and is quiet.
+    in two recorded epochs in a row. Verdicts are those of :class:`SignalReport`, and so
+    is the hint: it treats the state before training, if this was sick by then. A
+    network with layers that can't be looked into is trained all the same: the monitor
+    warns and is quiet.
 
     Examples
     --------
