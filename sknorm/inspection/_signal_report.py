@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 __all__ = ["LayerReport", "SignalReport"]
 
 # Rows that are sent through the network: more tell nothing new.
-_ROWS = 2048
+_ROWS = 1024
+_ENOUGH = 256
 
 
 @dataclass(frozen=True)
@@ -239,7 +240,7 @@ class SignalReport:
         y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
             Their targets. Without them the gradient is that of random directions of the
             outputs, and there is no ``update_ratio``. Needed if it isn't fitted.
-        max_rows : int, default=2048
+        max_rows : int, default=1024
             Of more rows so many are looked at, evenly spaced; at least 2.
 
         Returns
@@ -255,6 +256,13 @@ class SignalReport:
             on, or if there is no y and it isn't fitted.
         """
         check_count("max_rows", max_rows, 2)
+        return cls._examine(estimator, X, y, max_rows)
+
+    @classmethod
+    def _examine(
+        cls, estimator: Any, X: Any, y: Any, max_rows: int, *, whole: bool = True
+    ) -> SignalReport:
+        """Make a report, or just what verdict and remedy depend on."""
         opened = open_estimator(estimator, X, y, max_rows=max_rows)
         setting = Setting.of(opened, is_standardized=is_standardized(estimator))
         inputs, signals = probe(
@@ -266,8 +274,16 @@ class SignalReport:
             weight=opened.weight,
             optimizer=opened.optimizer,
             batch_statistics=not opened.is_fitted,
+            pairs=whole,
         )
-        rows, found = _judge(opened, inputs, signals, setting)
+        # Theory knows no way round a layer.
+        is_chain = setting.params.get("architecture", "mlp") == "mlp"
+        predictions = (
+            predict_layers(inputs, signals, setting.activation)
+            if whole and is_chain
+            else [Prediction()] * len(signals)
+        )
+        rows, found = _judge(opened, inputs, signals, predictions, setting)
         if not found:
             return cls(rows, activation=setting.activation, is_fitted=opened.is_fitted)
         first = min(found, key=lambda case: case.finding.kind == "backward")
@@ -399,6 +415,7 @@ def _judge(
     opened: OpenedNetwork,
     inputs: Table,
     signals: list[LayerSignal],
+    predictions: list[Prediction],
     setting: Setting,
 ) -> tuple[list[LayerReport], list[_Case]]:
     """Return a row for each thing that can be sick, and what is."""
@@ -411,13 +428,6 @@ def _judge(
             None,
         )
     ]
-    # Theory knows no way round a layer.
-    is_chain = setting.params.get("architecture", "mlp") == "mlp"
-    predictions = (
-        predict_layers(inputs, signals, setting.activation)
-        if is_chain
-        else [Prediction()] * len(signals)
-    )
     for index, (signal, expected) in enumerate(zip(signals, predictions, strict=True)):
         behind = signals[index + 1] if index + 1 < len(signals) else None
         name = "output" if behind is None else f"hidden {index + 1}"
@@ -522,7 +532,9 @@ def _remedy(
     """Prescribe for what was sick first, before training if it was by then."""
     spoilt = first.finding.kind not in ("inputs", "target", "batch", "step")
     if setting.is_fitted and y is not None and spoilt:
-        start = SignalReport.from_estimator(clone(estimator), X, y, max_rows=max_rows)
+        # A verdict needs fewer rows than the numbers that are shown.
+        fewer = min(max_rows, max(_ENOUGH, max_rows // 4))
+        start = SignalReport._examine(clone(estimator), X, y, fewer, whole=False)
         return lower_rate(setting) if start._remedy is None else start._remedy
     return prescribe(
         first.finding,
