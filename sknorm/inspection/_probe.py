@@ -176,9 +176,8 @@ def probe(
         for parameter in network.parameters():
             parameter.grad = None
         _value(output, y, criterion, weight).backward()
+    listener.finish(len(X))
     layers = listener.layers
-    for layer in layers:
-        listener.finish(layer, len(X))
     if made is not None:
         _measure_step(layers, listener.linears, made)
     if listener.inputs is None:
@@ -273,6 +272,7 @@ class _Listener:
         self.inputs: Table | None = None
         self._bends = type(activation.module())
         self._grads: dict[int, Tensor] = {}
+        self._hooks: dict[int, Any] = {}
         self._pending: Tensor | None = None
 
     def listen(self, name: str, part: nn.Module) -> Iterator[Any]:
@@ -326,14 +326,11 @@ class _Listener:
     def _follow(self, signal: Tensor) -> None:
         """Keep the gradient that comes back to the last layer's pre-activations."""
         index = len(self.layers) - 1
+        if index in self._hooks:  # At the layer's outputs, which something has bent.
+            self._hooks.pop(index).remove()
         if signal.requires_grad:
-            signal.register_hook(functools.partial(self._came_back, index, id(signal)))
-            self._grads.pop(index, None)
-            self.layers[index]._token = id(signal)  # type: ignore[attr-defined]
-
-    def _came_back(self, index: int, token: int, grad: Tensor) -> None:
-        if self.layers[index]._token == token:  # type: ignore[attr-defined]
-            self._grads[index] = grad
+            came_back = functools.partial(self._grads.__setitem__, index)
+            self._hooks[index] = signal.register_hook(came_back)
 
     def _measure(self, layer: LayerSignal, signal: Tensor) -> None:
         layer.signal = _describe(signal, self.pairs)
@@ -351,13 +348,14 @@ class _Listener:
         layer.flat = float(flat.double().mean())
         layer.dead = float(flat.all(dim=0).double().mean())
 
-    def finish(self, layer: LayerSignal, n_rows: int) -> None:
-        """Take down what came back to a layer, when all has."""
+    def finish(self, n_rows: int) -> None:
+        """Take down what came back, when all has."""
         self._settle()
-        index = next(i for i, other in enumerate(self.layers) if other is layer)
-        grad = self._grads.get(index)
-        if grad is None:
-            return
+        for index, grad in self._grads.items():
+            self._take_gradient(self.layers[index], grad, n_rows)
+
+    @staticmethod
+    def _take_gradient(layer: LayerSignal, grad: Tensor, n_rows: int) -> None:
         # That of a row's own loss: the mean over rows has made it smaller.
         grad = _some_rows(grad).double() * n_rows
         mean_square = float(grad.square().mean())
