@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -35,8 +34,6 @@ _INFERENCE_ROWS = 8192
 # units are left: kernels treat their rows by the place, if inputs are no multiple of 4.
 _ROW_TILE = 32
 
-_KEPT_APART = 250
-
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
 
@@ -62,16 +59,17 @@ def forward_rows(module: nn.Module, X: Tensor | MappedTable) -> Iterator[Tensor]
             yield module(padded)[: len(rows)]
 
 
-def stack_scalars(scalars: Iterable[Tensor]) -> Tensor:
+def stack_scalars(scalars: Iterable[Tensor], count: int) -> Tensor:
     """Stack scalars that are computed one by one, without waiting for the device.
 
-    No more than some are kept apart: they lie about in memory where a layer's
-    output was, which then no longer fits in, so that each would cost as much as that.
+    None is kept apart: they would lie about in memory where a batch was, which then no
+    longer fits in, so that each would cost as much as that.
     """
-    left, stacks = iter(scalars), []
-    while some := list(itertools.islice(left, _KEPT_APART)):
-        stacks.append(torch.stack(some))
-    return torch.cat(stacks)
+    for index, scalar in enumerate(scalars):
+        if index == 0:
+            stacked = scalar.new_empty(count)
+        stacked[index] = scalar
+    return stacked
 
 
 class LeanNet(NeuralNet):
@@ -271,10 +269,13 @@ class LeanNet(NeuralNet):
         if training and self._average is not None:
             self._average.show(False)
         losses = stack_scalars(
-            self._step_with_hooks(batch, training, prefix, step_fn)
-            if self._listens
-            else step_fn(batch)["loss"]
-            for batch in iterator
+            (
+                self._step_with_hooks(batch, training, prefix, step_fn)
+                if self._listens
+                else step_fn(batch)["loss"]
+                for batch in iterator
+            ),
+            len(iterator.bounds),
         )
         rows = [stop - start for start, stop in iterator.bounds]
         mean = float(np.dot(losses.cpu().double().numpy(), rows) / sum(rows))

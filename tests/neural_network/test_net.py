@@ -11,7 +11,6 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from sknorm.exceptions import DivergenceError
-from sknorm.neural_network import _net
 from sknorm.neural_network._gradient import Gradient
 from sknorm.neural_network._losses import SquaredError
 from sknorm.neural_network._net import LeanNet, forward_rows, stack_scalars
@@ -61,9 +60,9 @@ def test_a_row_does_not_depend_on_its_neighbours(rng, width, n_outputs):
 
 
 @pytest.mark.parametrize("n", [1, 3, 4, 9])
-def test_scalars_are_stacked_in_their_order(monkeypatch, n):
-    monkeypatch.setattr(_net, "_KEPT_APART", 3)
-    stacked = stack_scalars(torch.tensor(float(i)) for i in range(n))
+def test_scalars_are_stacked_in_their_order(n):
+    stacked = stack_scalars((torch.tensor(float(i)) for i in range(n)), n)
+    assert stacked.dtype == torch.float32
     assert stacked.tolist() == list(range(n))
 
 
