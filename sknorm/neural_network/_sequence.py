@@ -1,21 +1,33 @@
 """The gradient of plain layers one after the other, without autograd.
 
 A step on a small batch is mostly spent on what surrounds the arithmetic: autograd makes
-a graph and walks it, and every result is new memory. Here each layer has its derivative
-written down, and works in memory that the next step uses again.
+a graph and walks it, and every result is new memory. Here layers have their derivatives
+written down, and work in memory that the next step uses again, a slice of the batch at
+a time where there is so much of it that it would leave the processor's cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
+from sknorm.neural_network._derivatives import Chain, is_known
 from sknorm.neural_network._gradient import Gradient
 from sknorm.neural_network._losses import CrossEntropy, Loss, SquaredError
+from sknorm.nn._dropout import Dropout
+from sknorm.nn.members import (
+    BatchEnsembleLinear,
+    MemberLinear,
+    MemberRows,
+    MemberScale,
+)
+from sknorm.nn.tabular import TabularNetwork
+from sknorm.nn.tabular._body import Split
 
 __all__ = ["SequenceGradient", "is_plain"]
 
@@ -30,6 +42,51 @@ _HOOKS = (
 )
 _GLOBAL_HOOKS = [vars(torch_module)[f"_global{name}"] for name in _HOOKS]
 
+# Layers that a network may begin with.
+_LINEAR = (nn.Linear, BatchEnsembleLinear, MemberLinear, MemberScale)
+
+# What one layer makes of a slice: some such tables fit into a core's cache.
+_SLICE_BYTES = 1 << 19
+
+
+@dataclass(frozen=True)
+class _Network:
+    """A network taken apart."""
+
+    entrance: nn.Module | None
+    """What turns a table into what the layers are fed; autograd's."""
+    parts: list[nn.Module]
+    n_members: int
+    around: list[nn.Module]
+    """Modules that hold the parts, or do nothing that is not done here."""
+
+
+def _take_apart(module: nn.Module) -> _Network | None:
+    """Return the layers of a network, or None if it is not one of those known here."""
+    if type(module).forward is nn.Sequential.forward:
+        parts = [*module.children()]
+        # What is used twice has two gradients to be added up.
+        is_whole = len(parts) == len(module)  # type: ignore[arg-type]
+        return _Network(None, parts, 1, [module]) if is_whole else None
+    if type(module) is not TabularNetwork:
+        return None
+    inputs: Any = module.inputs
+    body: Any = module.body
+    around: list[nn.Module] = [module, body]
+    before: list[nn.Module] = []
+    if module.n_members > 1 and type(inputs[0]) is not Split:
+        # All members are fed the same; the layers here see to that.
+        around += [inputs, inputs[1]]
+        before = [*inputs[2:]]
+        inputs = inputs[0]
+    if type(body) is MemberRows:
+        body = body.layer
+        around.append(body)
+    if type(body) is not nn.Sequential:
+        return None
+    parts = [*before, *body, module.head]
+    return _Network(inputs, parts, module.n_members, around)
+
 
 def is_plain(module: nn.Module) -> bool:
     """Tell whether a network is a sequence of layers whose derivatives are known here.
@@ -37,35 +94,29 @@ def is_plain(module: nn.Module) -> bool:
     Parameters
     ----------
     module : nn.Module
-        The network.
+        The network. What a network for tables makes of its columns may be anything.
 
     Returns
     -------
     bool
         False also if it isn't on the CPU: elsewhere what is saved here costs little.
     """
-    if type(module).forward is not nn.Sequential.forward:
+    network = _take_apart(module)
+    if network is None or not network.parts:
         return False
-    parts = [*module.children()]
+    parts, entrance = network.parts, network.entrance
     parameters = [*module.parameters()]
+    counts = [len([*part.parameters()]) for part in parts]
+    if entrance is not None:
+        counts.append(len([*entrance.parameters()]))
     return (
-        bool(parts)
-        and type(parts[0]) is nn.Linear
-        and all(map(_is_known, parts))
-        and not any("forward" in vars(part) for part in (module, *parts))
-        # What is used twice has two gradients to be added up.
-        and len(parts) == len(module)  # type: ignore[arg-type]
-        and len(parameters) == sum(len([*part.parameters()]) for part in parts)
+        type(parts[0]) in _LINEAR
+        and all(map(is_known, parts))
+        and not any("forward" in vars(part) for part in (*network.around, *parts))
+        and len(parameters) == sum(counts)
         and {p.device.type for p in parameters} == {"cpu"}
         and {p.dtype for p in parameters} in ({torch.float32}, {torch.float64})
     )
-
-
-def _is_known(part: nn.Module) -> bool:
-    if type(part) is nn.BatchNorm1d:
-        moves = part.track_running_stats and part.momentum is not None
-        return part.affine and moves
-    return type(part) is nn.Linear or type(part) in _ELEMENTWISE
 
 
 class SequenceGradient(Gradient):
@@ -85,14 +136,23 @@ class SequenceGradient(Gradient):
 
     def __init__(self, module: nn.Module, criterion: Loss, **options: Any) -> None:
         super().__init__(module, criterion, **options)
-        parts = [*module.children()]
-        self._parts = parts
+        network = _take_apart(module)
+        if network is None:
+            raise TypeError(f"No sequence of layers: {module!r}")
+        self._network = network
+        parts = network.parts
         self._norms = [part for part in parts if isinstance(part, nn.BatchNorm1d)]
+        self._drops = [part for part in parts if type(part) is Dropout]
+        hooked = [*network.around, criterion]
+        hooked += [inner for part in parts for inner in part.modules()]
         self._hooks = [
             *_GLOBAL_HOOKS,
-            *(vars(p)[name] for p in (module, criterion, *parts) for name in _HOOKS),
+            *(vars(part)[name] for part in hooked for name in _HOOKS),
         ]
-        self._layers: dict[int, list[Any]] = {}
+        # Who is left to autograd.
+        entrance = network.entrance
+        self._entering = [] if entrance is None else [*entrance.parameters()]
+        self._chains: dict[int, Chain] = {}
 
     def _backward(
         self, X: Tensor, y: Tensor, weight: Tensor | None
@@ -100,17 +160,38 @@ class SequenceGradient(Gradient):
         if not self._applies(X):
             return super()._backward(X, y, weight)
         n_rows = len(X)
-        if n_rows not in self._layers:
-            self._layers[n_rows] = _layers(self._parts, n_rows)
-        layers = self._layers[n_rows]
+        if n_rows not in self._chains:
+            self._chains[n_rows] = self._chain(n_rows)
+        chain = self._chains[n_rows]
+        fed = self._enter(X)
         with torch.no_grad():
-            output = X
-            for layer in layers:
-                output = layer.forward(output)
+            output = chain.forward(fed.detach())
             loss, grad = _loss_and_grad(self.criterion, output, y, weight)
-            for layer in reversed(layers):
-                grad = layer.backward(grad)
+            by_inputs = chain.backward(grad)
+        if by_inputs is not None and fed.requires_grad:
+            fed.backward(by_inputs.view_as(fed))
         return loss, output
+
+    def _enter(self, X: Tensor) -> Tensor:
+        """Return what the layers are fed, with the graph of how it came about."""
+        if self._network.entrance is None:
+            return X
+        for parameter in self._entering:
+            parameter.grad = None
+        return self._network.entrance(X).contiguous()
+
+    def _chain(self, n_rows: int) -> Chain:
+        parts, n_members = self._network.parts, self._network.n_members
+        widest = max(p.shape[-1] for part in parts for p in part.parameters())
+        row = widest * n_members * self.parameters[0].element_size()
+        # Norms see all rows, or none.
+        size = n_rows if self._norms else max(1, _SLICE_BYTES // row)
+        # About as many in each, and in none more than in the first.
+        count = -(-n_rows // size)
+        edges = [-(-i * n_rows // count) for i in range(count + 1)]
+        bounds = list(itertools.pairwise(edges))
+        asks_inputs = bool(self._entering)
+        return Chain(parts, bounds, n_members, asks_inputs=asks_inputs)
 
     def _applies(self, X: Tensor) -> bool:
         return (
@@ -119,6 +200,7 @@ class SequenceGradient(Gradient):
             and X.dtype == self.parameters[0].dtype
             # Where statistics are frozen, or can't be taken.
             and all(norm.training and len(X) > 1 for norm in self._norms)
+            and all(drop.training for drop in self._drops)
             and all(
                 p.requires_grad
                 and not p._backward_hooks
@@ -135,9 +217,10 @@ def _loss_and_grad(
     criterion: Loss, output: Tensor, target: Tensor, weight: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Return the loss, and its gradient by the output."""
-    if type(criterion) is CrossEntropy and not criterion.label_smoothing:
+    is_one = output.ndim == 2
+    if is_one and type(criterion) is CrossEntropy and not criterion.label_smoothing:
         return _cross_entropy(output, target, weight)
-    if type(criterion) is SquaredError:
+    if is_one and type(criterion) is SquaredError:
         loss = criterion(output, target, weight)
         share = 2.0 / output.numel()
         grad = (output - target).mul_(share)
@@ -160,129 +243,3 @@ def _cross_entropy(
     grad = _aten.nll_loss_backward(share, logs, target, None, mode, -100, count)
     grad = _aten._log_softmax_backward_data(grad, logs, 1, output.dtype)
     return loss if weight is None else torch.dot(loss, share), grad
-
-
-# -- layers ----------------------------------------------------------------------------
-
-
-def _layers(parts: list[nn.Module], n_rows: int) -> list[Any]:
-    """Return the layers with the memory that they need for so many rows."""
-    layers: list[Any] = []
-    for part in parts:
-        if isinstance(part, nn.Linear):
-            layers.append(_Linear(part, n_rows, is_first=not layers))
-        elif isinstance(part, nn.BatchNorm1d):
-            layers.append(_BatchNorm(part, n_rows))
-        else:
-            layers.append(_Elementwise(part, layers[-1]))
-    return layers
-
-
-class _Linear:
-    def __init__(self, part: nn.Linear, n_rows: int, *, is_first: bool) -> None:
-        self.weight, self.bias = part.weight, part.bias
-        new = self.weight.new_empty
-        self.output = new(n_rows, part.out_features)
-        # Nobody asks for that of the table.
-        self.grad_input = None if is_first else new(n_rows, part.in_features)
-        self.grad_weight = new(part.weight.shape)
-        self.grad_bias = new(part.out_features)
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.x = x
-        if self.bias is None:
-            return torch.mm(x, self.weight.t(), out=self.output)
-        return torch.addmm(self.bias, x, self.weight.t(), out=self.output)
-
-    def backward(self, grad: Tensor) -> Tensor | None:
-        self.weight.grad = torch.mm(grad.t(), self.x, out=self.grad_weight)
-        if self.bias is not None:
-            self.bias.grad = torch.sum(grad, 0, out=self.grad_bias)
-        if self.grad_input is None:
-            return None
-        return torch.mm(grad, self.weight, out=self.grad_input)
-
-
-class _BatchNorm:
-    def __init__(self, part: nn.BatchNorm1d, n_rows: int) -> None:
-        self.part = part
-        # Asking the layer for them takes its time, in every step again.
-        self.weight, self.bias = part.weight, part.bias
-        self.running: Any = (part.running_mean, part.running_var)
-        self.count: Any = part.num_batches_tracked
-        new = part.weight.new_empty
-        self.output = new(n_rows, part.num_features)
-        self.mean, self.inverse_std = new(part.num_features), new(part.num_features)
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.x = x
-        self.count.add_(1)
-        _aten.native_batch_norm.out(
-            x, self.weight, self.bias, *self.running,
-            True, self.part.momentum, self.part.eps,
-            out=self.output, save_mean=self.mean, save_invstd=self.inverse_std,
-        )  # fmt: skip
-        return self.output
-
-    def backward(self, grad: Tensor) -> Tensor:
-        # There is no kernel for this that writes into given memory.
-        grad_input, self.weight.grad, self.bias.grad = _aten.native_batch_norm_backward(
-            grad, self.x, self.weight, *self.running,
-            self.mean, self.inverse_std, True, self.part.eps, (True, True, True),
-        )  # fmt: skip
-        return grad_input
-
-
-class _Elementwise:
-    def __init__(self, part: nn.Module, before: Any) -> None:
-        self.part = part
-        self._forward, self._backward = _ELEMENTWISE[type(part)]
-        # Over its input, if neither its slopes nor the layer before need that again.
-        in_place = type(part) in _SLOPES_BY_OUTPUT and type(before) is not _Elementwise
-        self.output = before.output if in_place else torch.empty_like(before.output)
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.x = x
-        self._forward(self.part, x, self.output)
-        return self.output
-
-    def backward(self, grad: Tensor) -> Tensor:
-        # In its own memory: the layer behind, or the loss, is done with it.
-        self._backward(self.part, self.x, self.output, grad)
-        return grad
-
-
-# What writes the values at x into y, and what multiplies a gradient g by the slopes.
-_ELEMENTWISE: dict[type[nn.Module], tuple[Callable, Callable]] = {
-    nn.ReLU: (
-        lambda part, x, y: torch.clamp_min(x, 0, out=y),
-        lambda part, x, y, g: _aten.threshold_backward.grad_input(
-            g, y, 0, grad_input=g
-        ),
-    ),
-    nn.LeakyReLU: (
-        lambda part, x, y: _aten.leaky_relu.out(x, part.negative_slope, out=y),
-        lambda part, x, y, g: _aten.leaky_relu_backward.grad_input(
-            g, x, part.negative_slope, False, grad_input=g
-        ),
-    ),
-    nn.Sigmoid: (
-        lambda part, x, y: torch.sigmoid(x, out=y),
-        lambda part, x, y, g: _aten.sigmoid_backward.grad_input(g, y, grad_input=g),
-    ),
-    nn.Tanh: (
-        lambda part, x, y: torch.tanh(x, out=y),
-        lambda part, x, y, g: _aten.tanh_backward.grad_input(g, y, grad_input=g),
-    ),
-    nn.GELU: (
-        lambda part, x, y: _aten.gelu.out(x, approximate=part.approximate, out=y),
-        lambda part, x, y, g: _aten.gelu_backward.grad_input(
-            g, x, approximate=part.approximate, grad_input=g
-        ),
-    ),
-    nn.SiLU: (
-        lambda part, x, y: _aten.silu.out(x, out=y),
-        lambda part, x, y, g: _aten.silu_backward.grad_input(g, x, grad_input=g),
-    ),
-}
-_SLOPES_BY_OUTPUT = {nn.ReLU, nn.Sigmoid, nn.Tanh}

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sknorm.nn._dropout import Dropout
 from sknorm.nn.activations import Activation
 from sknorm.nn.initializers import LSUV, Initializer
 from sknorm.nn.initializers._scheme import Position
@@ -98,7 +99,7 @@ def dropout_after(activation: nn.Module, share: float) -> list[nn.Module]:
     if share == 0:
         return []
     is_selu = isinstance(activation, nn.SELU)
-    return [nn.AlphaDropout(share) if is_selu else nn.Dropout(share)]
+    return [nn.AlphaDropout(share) if is_selu else Dropout(share)]
 
 
 def _gain(phi: Activation) -> tuple[float, ValueError | None]:

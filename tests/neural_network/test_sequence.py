@@ -1,8 +1,5 @@
 """Derivatives that are written down: those of autograd, and never in its way."""
 
-import copy
-import functools
-
 import numpy as np
 import pytest
 import torch
@@ -60,24 +57,6 @@ def no_autograd(monkeypatch):
     monkeypatch.setattr(Gradient, "_backward", Forbidden())
 
 
-def assert_same(module, criterion, batches, **options):
-    """Compare with autograd, batch after batch, the gradients, outputs and buffers."""
-    assert is_plain(module)
-    twin = copy.deepcopy(module)
-    expected = Gradient(twin, criterion, **options)
-    found = SequenceGradient(module, criterion, **options)
-    close = functools.partial(torch.testing.assert_close, rtol=1e-10, atol=1e-12)
-    for batch in batches:
-        for one, other in zip(found(*batch), expected(*batch), strict=True):
-            close(one, other)
-            assert not one.requires_grad
-        for parameter, other in zip(
-            module.parameters(), twin.parameters(), strict=True
-        ):
-            close(parameter.grad, other.grad)
-        close(module.state_dict(), twin.state_dict())
-
-
 def test_known_values(no_autograd):
     module = nn.Sequential(nn.Linear(1, 1), nn.ReLU(), nn.Linear(1, 1, bias=False))
     for parameter, value in zip(module.parameters(), (2.0, -1.0, 3.0), strict=True):
@@ -93,7 +72,7 @@ def test_known_values(no_autograd):
 @pytest.mark.parametrize("norm_position", ["before", "after"])
 @pytest.mark.parametrize("norm", ["batch", "none"])
 @pytest.mark.parametrize("activation", [*KNOWN, nn.GELU("tanh"), nn.LeakyReLU(0.3)])
-def test_every_layer_is_that_of_autograd(activation, norm, norm_position):
+def test_every_layer_is_that_of_autograd(activation, norm, norm_position, assert_same):
     X, y, weight = table()
     batches = [(X, y, weight), (X[:8], y[:8], None), (X, y, None)]
     module = mlp(activation, norm, norm_position=norm_position)
@@ -115,7 +94,7 @@ def test_every_layer_is_that_of_autograd(activation, norm, norm_position):
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_every_loss_is_that_of_autograd(criterion, n_outputs, weighted):
+def test_every_loss_is_that_of_autograd(criterion, n_outputs, weighted, assert_same):
     X, y, weight = table()
     if not isinstance(criterion, CrossEntropy):
         columns = n_outputs // criterion.outputs_per_target
@@ -134,12 +113,12 @@ def test_every_loss_is_that_of_autograd(criterion, n_outputs, weighted):
         nn.Sequential(nn.Linear(N_COLUMNS, 3), nn.BatchNorm1d(3, momentum=0.7)),
     ],
 )
-def test_sequences_of_a_users_own(module):
+def test_sequences_of_a_users_own(module, assert_same):
     X, y, _ = table()
     assert_same(module.double(), CrossEntropy(), [(X, y, None)])
 
 
-def test_gradients_are_clipped_and_shown_to_who_listens():
+def test_gradients_are_clipped_and_shown_to_who_listens(assert_same):
     X, y, _ = table()
     batch = (X, y, None)
     assert_same(mlp(), CrossEntropy(), [batch], clip_grad_norm=0.01)
@@ -219,10 +198,10 @@ def of_two_precisions():
         nn.Sequential(nn.Linear(3, 3), nn.Softmax(dim=1)),
         nn.Sequential(),
         nn.Linear(3, 3),
-        mlp(dropout=0.5),
+        mlp(dropout=0.5, activation="selu"),
         mlp().to("meta"),
         mlp(dtype=torch.bfloat16, bias_init="zeros"),
-        TabularNetwork(3, [], 2),
+        TabularNetwork(3, [], 2, architecture="resnet"),
     ],
     ids=lambda module: type(module).__name__,
 )
@@ -281,7 +260,7 @@ def test_frozen_parameters_get_no_gradient():
     assert module[3].weight.grad is not None
 
 
-def test_running_statistics_where_they_are_asked_for():
+def test_running_statistics_where_they_are_asked_for(assert_same):
     X, y, _ = table()
     module = mlp()
     module[1].eval()

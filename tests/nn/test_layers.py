@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from sknorm.nn import _layers
+from sknorm.nn._dropout import Dropout
 from sknorm.nn._layers import Site
 from sknorm.nn.activations import ACTIVATIONS
 from sknorm.nn.initializers import LSUV, resolve_initializer
@@ -48,7 +49,7 @@ def test_norm_stands_on_the_side_asked_for():
 
 def test_dropout_follows_the_activation():
     assert _layers.dropout_after(nn.ReLU(), 0) == []
-    assert type(_layers.dropout_after(nn.ReLU(), 0.1)[0]) is nn.Dropout
+    assert type(_layers.dropout_after(nn.ReLU(), 0.1)[0]) is Dropout
     assert type(_layers.dropout_after(nn.SELU(), 0.1)[0]) is nn.AlphaDropout
 
 
