@@ -58,7 +58,7 @@ ALONE = {
         {"n_members": 32, "members": "batch_ensemble"},
     ],
     "lr_schedule": ["constant", "cosine", "one_cycle", "flat_cosine", "coslog4"],
-    "averaging": ["none", "ema", "swa"],
+    "averaging": ["none", "polynomial", "ema", "swa"],
 }
 
 

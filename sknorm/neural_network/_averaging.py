@@ -21,12 +21,21 @@ AVERAGES: Registry[Averaging] = Registry("weight average")
 # in equal shares.
 _MEMORY, _FIRST = 200, 0.75
 
+# With what power of its number a step counts: the average is a tenth of training old.
+_POWER = 8
+
 
 @AVERAGES.register("ema")
 def ema(n_averaged: int, progress: float) -> float:
     """Forget at a constant rate: each step counts 0.5 % less than the next."""
     # The first steps in equal shares, or the initial weights would be remembered.
     return max(1.0 / (n_averaged + 1), 1.0 / _MEMORY)
+
+
+@AVERAGES.register("polynomial")
+def polynomial(n_averaged: int, progress: float) -> float:
+    """Look back on a tenth of the steps so far (Shamir & Zhang, ICML 2013)."""
+    return (1 + _POWER) / (n_averaged + 1 + _POWER)
 
 
 @AVERAGES.register("swa")

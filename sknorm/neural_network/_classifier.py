@@ -267,10 +267,10 @@ class NormMLPClassifier(BaseNetClassifier):
         optimizers, for most of which it would be a part of the gradient.
     clip_grad_norm : float, default=None
         Largest norm of the gradient over all parameters. None doesn't clip.
-    averaging : {"none", "ema", "swa"} or callable, default="none"
+    averaging : {"none", "ema", "polynomial", "swa"} or callable, default="none"
         Whether the network predicts with an average of its weights over the steps:
-        ``"ema"`` looks back on some 200 of them, ``"swa"`` takes the last quarter in
-        equal shares.
+        ``"ema"`` looks back on some 200 of them, ``"polynomial"`` on a tenth of those
+        so far, ``"swa"`` takes the last quarter in equal shares.
     max_epochs : int, default=30
         Passes over the data.
     batch_size : int or "auto", default="auto"

@@ -76,8 +76,11 @@ class TabularNetRegressor(BaseTabularNet, BaseNetRegressor):
         is ``0.006 / lr`` with AdamW and 0 with others.
     clip_grad_norm : float, default=1.0
         Largest norm of the gradient over all parameters. None doesn't clip.
-    averaging : {"none", "ema", "swa"} or callable, default="none"
-        Whether the network predicts with an average of its weights over the steps.
+    averaging : {"none", "ema", "polynomial", "swa"} or callable, default="polynomial"
+        Whether the network predicts with an average of its weights over the steps, as
+        for :class:`NormMLPClassifier`. The default looks back on a tenth of them:
+        training that ends early, at a high learning rate, ends as well as one whose
+        rate has fallen.
     max_epochs : int or "auto", default="auto"
         Passes over the data. ``"auto"`` takes what makes 4000 steps, with fewer than
         13 000 rows less by the root of their number; at least 10 and at most 100. From
@@ -217,7 +220,7 @@ class TabularNetRegressor(BaseTabularNet, BaseNetRegressor):
         lr_schedule="cosine",
         weight_decay=3e-4,
         clip_grad_norm=1.0,
-        averaging="none",
+        averaging="polynomial",
         max_epochs="auto",
         batch_size="auto",
         early_stopping=False,

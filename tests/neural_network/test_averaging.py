@@ -1,5 +1,6 @@
 """Averages of weights, by hand."""
 
+import math
 import pickle
 
 import pytest
@@ -12,6 +13,7 @@ from sknorm.neural_network._averaging import (
     AVERAGES,
     WeightAverage,
     ema,
+    polynomial,
     resolve_averaging,
     swa,
 )
@@ -45,6 +47,19 @@ def test_ema_forgets():
     assert float(module.weight.detach()) == pytest.approx((1 - 1 / 200) ** 200)
 
 
+def test_polynomial_weighs_by_a_power_of_the_number():
+    # After i steps one counts (i + 8)! / i!, about its number to the power of 8.
+    values = [5.0, 3.0, 2.0]
+    counts = [math.perm(i + 8, 8) for i in range(3)]
+    expected = sum(c * v for c, v in zip(counts, values, strict=True)) / sum(counts)
+    assert weights(polynomial, values) == pytest.approx(expected, rel=1e-6)
+
+
+def test_polynomial_is_a_tenth_of_training_old():
+    # The value of a step is its number, so the average is that of the numbers.
+    assert weights(polynomial, range(2_000)) == pytest.approx(1_800, rel=1e-3)
+
+
 def test_swa_averages_the_last_quarter():
     assert weights(swa, [100.0, 50.0, 7.0, 3.0]) == 3.0
     assert weights(swa, [9.0] * 6 + [2.0, 4.0]) == 3.0
@@ -75,12 +90,14 @@ def test_nothing_is_shown_before_the_first_step():
 def test_names():
     assert resolve_averaging("none", owner="E") is None
     assert resolve_averaging("ema", owner="E") is ema
-    assert set(AVERAGES) == {"ema", "swa"}
+    assert set(AVERAGES) == {"ema", "polynomial", "swa"}
     with pytest.raises(ValueError, match=r"'averaging' parameter of E.*'swaa'"):
         resolve_averaging("swaa", owner="E")
 
 
-@pytest.mark.parametrize("averaging", ["ema", "swa", lambda n, progress: None])
+@pytest.mark.parametrize(
+    "averaging", ["ema", "polynomial", "swa", lambda n, progress: None]
+)
 def test_in_an_estimator(averaging):
     X, y = load_iris(return_X_y=True)
     options = {"max_epochs": 4, "random_state": 0, "hidden_layer_sizes": 8}
