@@ -138,7 +138,10 @@ class BaseTabularNet(BaseNormMLP):
         pilot = copy.copy(self)
         pilot.validation_fraction, pilot.callbacks, pilot.verbose = _PART, None, 0
         pilot._fit_table(*pilot._hold_out(train, rng), rng)
-        return int(np.argmin(pilot.validation_loss_curve_)) + 1
+        best = int(np.argmin(pilot.validation_loss_curve_)) + 1
+        # As far along the schedule: on all rows it has fewer epochs, of more steps.
+        planned = self._resolve_max_epochs(n_rows, self._resolve_batch_size(n_rows))
+        return max(1, round(planned * best / pilot.net_.planned_epochs))
 
     def _require_members(self, method):
         if self.net_.module_.n_members == 1:
