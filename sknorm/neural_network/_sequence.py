@@ -45,8 +45,9 @@ _GLOBAL_HOOKS = [vars(torch_module)[f"_global{name}"] for name in _HOOKS]
 # Layers that a network may begin with.
 _LINEAR = (nn.Linear, BatchEnsembleLinear, MemberLinear, MemberScale)
 
-# What one layer makes of a slice: some such tables fit into a core's cache.
-_SLICE_BYTES = 1 << 19
+# What one layer makes of a slice: some such tables fit into a core's cache. Of fewer
+# rows a product would take longer to fetch the weights than to use them.
+_SLICE_BYTES, _SLICE_ROWS = 1 << 19, 256
 
 
 @dataclass(frozen=True)
@@ -184,8 +185,9 @@ class SequenceGradient(Gradient):
         parts, n_members = self._network.parts, self._network.n_members
         widest = max(p.shape[-1] for part in parts for p in part.parameters())
         row = widest * n_members * self.parameters[0].element_size()
+        least = -(-_SLICE_ROWS // n_members)
         # Norms see all rows, or none.
-        size = n_rows if self._norms else max(1, _SLICE_BYTES // row)
+        size = n_rows if self._norms else max(least, _SLICE_BYTES // row)
         # About as many in each, and in none more than in the first.
         count = -(-n_rows // size)
         edges = [-(-i * n_rows // count) for i in range(count + 1)]

@@ -1,10 +1,11 @@
 """Layers of many networks in one, and slices of a batch: as by autograd."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from sknorm.neural_network import _sequence
+from sknorm.neural_network import TabularNetRegressor, _sequence
 from sknorm.neural_network._derivatives import Chain, is_known
 from sknorm.neural_network._gradient import Gradient
 from sknorm.neural_network._losses import BinaryCrossEntropy, CrossEntropy, SquaredError
@@ -60,6 +61,7 @@ def batches(n_outputs=3):
 def slice_bytes(request, monkeypatch):
     """Slices of all rows, and of no more than four where three members are 20 wide."""
     monkeypatch.setattr(_sequence, "_SLICE_BYTES", request.param)
+    monkeypatch.setattr(_sequence, "_SLICE_ROWS", 1)
 
 
 # -- known values ----------------------------------------------------------------------
@@ -149,6 +151,7 @@ def test_without_parameters_in_front(members, assert_same):
 
 def test_batch_norm_of_all_members_rows_is_never_sliced(monkeypatch, assert_same):
     monkeypatch.setattr(_sequence, "_SLICE_BYTES", 1)
+    monkeypatch.setattr(_sequence, "_SLICE_ROWS", 1)
     assert_same(network(members="mini", norm="batch"), CrossEntropy(), batches())
 
 
@@ -228,6 +231,47 @@ def test_memory_is_used_again():
     places = [p.grad.data_ptr() for p in module.body.parameters()]
     compute(X, y, None)
     assert [p.grad.data_ptr() for p in module.body.parameters()] == places
+
+
+@pytest.mark.parametrize(
+    ("n_members", "width", "expected"),
+    [(1, 64, [1000]), (16, 256, [32] * 31 + [8]), (16, 4096, [16] * 62 + [8])],
+)
+def test_how_batches_are_sliced(n_members, width, expected, monkeypatch):
+    seen = []
+
+    def slices(parts, bounds, *args, **kwargs):
+        seen.extend(stop - start for start, stop in bounds)
+
+    monkeypatch.setattr(_sequence, "Chain", slices)
+    module = network(
+        n_members=n_members, hidden_layer_sizes=(width,), dtype=torch.float32
+    )
+    SequenceGradient(module, CrossEntropy())._chain(1000)
+    assert sum(seen) == 1000
+    assert max(seen) == seen[0] == max(expected)
+    assert len(seen) == len(expected)
+
+
+def test_a_fit_is_that_of_autograd(monkeypatch):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3))
+    y = np.sin(X[:, 0]) + X[:, 1] * X[:, 2]
+    fits = []
+    for plain in (True, False):
+        if not plain:
+            monkeypatch.setattr(
+                "sknorm.neural_network._net.is_plain", lambda module: False
+            )
+        model = TabularNetRegressor(
+            (16, 16), n_members=4, max_epochs=5, batch_size=32, dropout=0.2,
+            dtype="float64", random_state=0, device="cpu",
+        )  # fmt: skip
+        fits.append(model.fit(X, y))
+    found, expected = fits
+    # Adam divides gradients of a rounding's size by their own.
+    np.testing.assert_allclose(found.loss_curve_, expected.loss_curve_, rtol=1e-7)
+    np.testing.assert_allclose(found.predict(X), expected.predict(X), rtol=1e-5)
 
 
 # -- which layers ----------------------------------------------------------------------
