@@ -20,14 +20,8 @@ from sknorm.neural_network._derivatives import Chain, is_known
 from sknorm.neural_network._gradient import Gradient
 from sknorm.neural_network._losses import CrossEntropy, Loss, SquaredError
 from sknorm.nn._dropout import Dropout
-from sknorm.nn.members import (
-    BatchEnsembleLinear,
-    MemberLinear,
-    MemberRows,
-    MemberScale,
-)
+from sknorm.nn.members import BatchEnsembleLinear, MemberLinear, MemberScale
 from sknorm.nn.tabular import TabularNetwork
-from sknorm.nn.tabular._body import Split
 
 __all__ = ["SequenceGradient", "is_plain"]
 
@@ -71,22 +65,8 @@ def _take_apart(module: nn.Module) -> _Network | None:
         return _Network(None, parts, 1, [module]) if is_whole else None
     if type(module) is not TabularNetwork:
         return None
-    inputs: Any = module.inputs
-    body: Any = module.body
-    around: list[nn.Module] = [module, body]
-    before: list[nn.Module] = []
-    if module.n_members > 1 and type(inputs[0]) is not Split:
-        # All members are fed the same; the layers here see to that.
-        around += [inputs, inputs[1]]
-        before = [*inputs[2:]]
-        inputs = inputs[0]
-    if type(body) is MemberRows:
-        body = body.layer
-        around.append(body)
-    if type(body) is not nn.Sequential:
-        return None
-    parts = [*before, *body, module.head]
-    return _Network(inputs, parts, module.n_members, around)
+    entrance, parts, around = module.in_sequence()
+    return _Network(entrance, parts, module.n_members, around)
 
 
 def is_plain(module: nn.Module) -> bool:

@@ -268,6 +268,32 @@ class TabularNetwork(nn.Module):
         for name in ("body", "head"):
             yield from _named_linears(getattr(self, name), name)
 
+    def in_sequence(self) -> tuple[nn.Module, list[nn.Module], list[nn.Module]]:
+        """Return the network as layers one after the other.
+
+        Returns
+        -------
+        entrance : nn.Module
+            What turns a table into what the layers are fed: (batch, n_features), which
+            goes to every member, or (batch, n_members, n_features).
+        layers : list of nn.Module
+            The layers behind it, the last one among them.
+        around : list of nn.Module
+            The network, and other modules that hold these or hand on what they make.
+        """
+        inputs: Any = self.inputs
+        body: Any = self.body
+        around: list[nn.Module] = [self, body]
+        layers: list[nn.Module] = []
+        if self.n_members > 1 and type(inputs[0]) is not Split:
+            around += [inputs, inputs[1]]
+            layers += inputs[2:]
+            inputs = inputs[0]
+        if type(body) is MemberRows:
+            body = body.layer
+            around.append(body)
+        return inputs, [*layers, *body, self.head], around
+
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the parameters by how they are trained.
 

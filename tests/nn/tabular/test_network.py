@@ -273,6 +273,27 @@ def test_linear_layers_have_names_in_order(network):
     assert dict(mini.named_linears())["body.layer.0"] is mini.body.layer[0]
 
 
+@pytest.mark.parametrize("architecture", ["mlp", "resnet"])
+@pytest.mark.parametrize("embedding", ["none", "plr"])
+@pytest.mark.parametrize("members", KINDS)
+@pytest.mark.parametrize("n_members", [1, 3])
+def test_layers_one_after_the_other(n_members, members, embedding, architecture):
+    made = TabularNetwork(
+        2, [3], 2, hidden_layer_sizes=(6, 6), n_members=n_members, members=members,
+        embedding=embedding, architecture=architecture,
+    )  # fmt: skip
+    x = torch.tensor([[0.5, -1.0, 1.0], [2.0, 0.0, 0.0], [0.1, 0.2, 2.0]])
+    entrance, layers, around = made.in_sequence()
+    y = entrance(x)
+    for layer in layers:
+        if n_members > 1 and y.ndim == 2 and not isinstance(layer, nn.Linear):
+            y = y.unsqueeze(1).expand(-1, n_members, -1)
+        y = layer(y)
+    torch.testing.assert_close(y, made(x))
+    known = [m for part in (entrance, *layers, *around) for m in part.modules()]
+    assert {*map(id, made.modules())} == {*map(id, known)}
+
+
 @pytest.mark.parametrize(
     ("norm", "cls"), [("weight", WeightNormLinear), ("spectral", SpectralNormLinear)]
 )
