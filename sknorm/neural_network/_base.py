@@ -80,6 +80,9 @@ class _Table:
 class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
     """Parameters, training and inference of the multi-layer perceptrons."""
 
+    # What the bar of progress says beside the name.
+    _aim = ""
+
     _parameter_constraints: ClassVar[dict] = {
         "hidden_layer_sizes": [
             "array-like",
@@ -232,7 +235,7 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         if self.early_stopping:
             callbacks.append(self._early_stopping())
         if self.verbose == 1:
-            callbacks.append(EpochProgress(type(self).__name__))
+            callbacks.append(EpochProgress(type(self).__name__ + self._aim))
         elif self.verbose > 1:
             callbacks.append(PrintLog())
         net = self._make_net(rows, rng, schedule, callbacks, go_on=go_on)

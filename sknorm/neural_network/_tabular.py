@@ -136,7 +136,8 @@ class BaseTabularNet(BaseNormMLP):
         if self.max_epochs != "auto" or not _TELLING <= n_rows < _ENOUGH:
             return None
         pilot = copy.copy(self)
-        pilot.validation_fraction, pilot.callbacks, pilot.verbose = _PART, None, 0
+        pilot.validation_fraction, pilot.callbacks = _PART, None
+        pilot.verbose, pilot._aim = min(int(self.verbose), 1), ", when to end"
         pilot._fit_table(*pilot._hold_out(train, rng), rng)
         best = int(np.argmin(pilot.validation_loss_curve_)) + 1
         # As far along the schedule: on all rows it has fewer epochs, of more steps.

@@ -182,6 +182,21 @@ class TestTheEndOfTraining:
         assert seen == [60]
         assert model.validation_loss_curve_ is None
 
+    @pytest.mark.parametrize("verbose", [0, 1, 2])
+    def test_progress_is_shown_of_both(self, rng, capsys, monkeypatch, verbose):
+        monkeypatch.setenv("COLUMNS", "200")
+        X, y = rng.normal(size=(60, 2)), rng.normal(size=60)
+        model = TabularNetRegressor(**self.SMALL, verbose=verbose).fit(X, y)
+        shown = capsys.readouterr()
+        planned = model._resolve_max_epochs(48, 32)
+        label = "TabularNetRegressor, when to end: 100%"
+        assert (label in shown.err) == (f"{planned}/{planned}" in shown.err)
+        assert (label in shown.err) == (verbose > 0)
+        assert ("TabularNetRegressor: 100%" in shown.err) == (verbose == 1)
+        # A heading of two lines, and one for each epoch that counts.
+        lines = shown.out.splitlines()
+        assert len(lines) == (model.n_iter_ + 2 if verbose == 2 else 0)
+
     @pytest.mark.parametrize("n_rows", [49, 10_000])
     def test_few_rows_tell_nothing_and_many_need_not(self, rng, n_rows):
         X, y = rng.normal(size=(n_rows, 2)), rng.normal(size=n_rows)
