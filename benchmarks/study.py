@@ -35,7 +35,12 @@ SETS = [
 ]
 # Rows of a table, at most, and the share of them that is scored on.
 ROWS, SCORED = 2_000, 0.25
-SETTING = {"hidden_layer_sizes": (128, 128), "n_members": 8, "max_epochs": 30}
+SETTING = {
+    "hidden_layer_sizes": (128, 128),
+    "n_members": 8,
+    "averaging": "none",
+    "max_epochs": 30,
+}
 
 INITS = [
     "auto",
@@ -48,6 +53,7 @@ INITS = [
     "torch_default",
 ]
 NORMS = ["none", "batch", "layer", "rms"]
+AVERAGES = ["none", "polynomial", "ema", "swa"]
 ALONE = {
     "embedding": ["none", "linear", "plr", "pbld", "ple", "ple_tree"],
     "members": [
@@ -58,7 +64,9 @@ ALONE = {
         {"n_members": 32, "members": "batch_ensemble"},
     ],
     "lr_schedule": ["constant", "cosine", "one_cycle", "flat_cosine", "coslog4"],
-    "averaging": ["none", "polynomial", "ema", "swa"],
+    "averaging": AVERAGES,
+    # Where rows held out tell when to end, in the midst of the schedule.
+    "ended early": [{"max_epochs": "auto", "averaging": name} for name in AVERAGES],
 }
 
 
