@@ -28,7 +28,7 @@ def random_bits(count: int) -> Tensor:
     Notes
     -----
     From a generator that torch's global one seeds: the draws are as reproducible as
-    torch's own. It takes about 0.5 ns for each where ``bernoulli_`` takes 7.
+    torch's own, and take a small part of the time of ``bernoulli_``.
     """
     seed = int(torch.randint(2**63 - 1, ()))
     words = np.random.SFC64(seed).random_raw(-(-count // 4))
