@@ -18,7 +18,11 @@ from sknorm.neural_network._averaging import Averaging, WeightAverage
 from sknorm.neural_network._gradient import CapturedGradient, CudaRecorder, Gradient
 from sknorm.neural_network._losses import BinaryCrossEntropy, CrossEntropy, Loss
 from sknorm.neural_network._mapped import MappedTable
-from sknorm.neural_network._optimizers import AdamStep, build_optimizer
+from sknorm.neural_network._optimizers import (
+    AdamStep,
+    build_optimizer,
+    flush_subnormals,
+)
 from sknorm.neural_network._rows import Rows, Slices, batch_bounds
 from sknorm.neural_network._sequence import SequenceGradient, is_plain
 from sknorm.nn.norms import needs_batch_statistics
@@ -33,6 +37,9 @@ _INFERENCE_ROWS = 8192
 # and its prediction does not depend on how many rows stand beside it. Layers of a few
 # units are left: kernels treat their rows by the place, if inputs are no multiple of 4.
 _ROW_TILE = 32
+
+# Numbers take many hundred steps to fade below those that a CPU is quick with.
+_STEPS_BETWEEN_FLUSHES = 1000
 
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
@@ -321,6 +328,8 @@ class LeanNet(NeuralNet):
                 group["lr"] = self.lr * group["lr_factor"] * factor
         self._step += 1
         self._optimizer_step(closure)
+        if self._step % _STEPS_BETWEEN_FLUSHES == 0:
+            flush_subnormals(self.optimizer_)
         if self._average is not None:
             self._average.update(progress)
         return first

@@ -15,7 +15,13 @@ from torch.optim import optimizer as torch_optimizer
 
 from sknorm._registry import Registry
 
-__all__ = ["OPTIMIZERS", "AdamStep", "build_optimizer", "resolve_optimizer"]
+__all__ = [
+    "OPTIMIZERS",
+    "AdamStep",
+    "build_optimizer",
+    "flush_subnormals",
+    "resolve_optimizer",
+]
 
 # What a dense network with biases can't be trained with: sparse gradients alone, or
 # matrices alone.
@@ -132,6 +138,34 @@ def _parameter_groups(module: nn.Module) -> list[dict[str, Any]]:
         for group in groups
     )
     return [group for group in trained if group["params"]]
+
+
+# State that may become 0 without anything being divided by it.
+_MOMENTA = ("exp_avg", "momentum_buffer")
+
+
+@torch.no_grad()
+def flush_subnormals(optimizer: Optimizer) -> None:
+    """Set to 0 the weights and momenta that are below a float's normal range.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        Whose parameters and momenta are looked at, those on the CPU.
+
+    Notes
+    -----
+    What a unit that is never active has learned fades, by weight decay and as momentum,
+    until rounding keeps it from fading: as the smallest numbers there are, with which a
+    CPU calculates many times as slowly.
+    """
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            state = optimizer.state.get(parameter, {})
+            momenta = [state[name] for name in _MOMENTA if name in state]
+            for held in (parameter, *momenta):
+                if held is not None and held.device.type == "cpu":
+                    held.masked_fill_(held.abs() < torch.finfo(held.dtype).tiny, 0.0)
 
 
 class AdamStep:

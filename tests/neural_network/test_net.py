@@ -184,3 +184,16 @@ def test_what_is_made_for_a_fit_is_not_pickled(rng):
     for twin in (pickle.loads(pickle.dumps(net)), copy.deepcopy(net)):
         assert twin._gradient is twin._optimizer_step is None
         twin.partial_fit(make_rows(8, rng))
+
+
+@pytest.mark.parametrize("steps", [4, 5])
+def test_weights_that_fade_become_zero(steps, monkeypatch):
+    monkeypatch.setattr("sknorm.neural_network._net._STEPS_BETWEEN_FLUSHES", 5)
+    module = nn.Sequential(nn.Linear(2, 1))
+    with torch.no_grad():
+        module[0].weight.copy_(torch.tensor([[1.0, 1e-40]]))
+    # A column of zeros has no gradient: its weight stays what it is.
+    X = torch.tensor([[1.0, 0.0]]).repeat(4 * steps, 1)
+    net = make_net(module, max_epochs=1)
+    net.fit(Rows(X, torch.ones(4 * steps, 1)), None)
+    assert bool(module[0].weight[0, 1] == 0) == (steps == 5)

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import math
 import pickle
 
 import pytest
@@ -12,6 +13,7 @@ from sknorm.neural_network._optimizers import (
     OPTIMIZERS,
     AdamStep,
     build_optimizer,
+    flush_subnormals,
     resolve_optimizer,
 )
 
@@ -285,3 +287,46 @@ def test_a_group_that_is_added_later_is_trained_too():
     for _ in range(2):
         step(closure)
     assert late.bias.item() < before
+
+
+# -- numbers below the normal range ----------------------------------------------------
+
+
+def test_what_is_flushed_and_what_is_kept():
+    smallest = torch.finfo(torch.float32).tiny
+    weight = nn.Parameter(torch.tensor([1e-40, -1e-45, smallest, -1.0, math.nan, 0.0]))
+    optimizer = torch.optim.Adam([weight], lr=0.1)
+    weight.grad = torch.zeros(6)
+    optimizer.step()
+    state = optimizer.state[weight]
+    weight.data = torch.tensor([1e-40, -1e-45, smallest, -1.0, math.nan, 0.0])
+    state["exp_avg"].fill_(1e-41)
+    state["exp_avg_sq"].fill_(1e-42)
+    flush_subnormals(optimizer)
+    found = weight.tolist()
+    assert found[:4] == [0.0, 0.0, smallest, -1.0]
+    assert math.isnan(found[4])
+    assert state["exp_avg"].tolist() == [0.0] * 6
+    # Steps are divided by their root.
+    assert all(value > 0 for value in state["exp_avg_sq"].tolist())
+
+
+@pytest.mark.parametrize("name", list(OPTIMIZERS))
+def test_every_one_in_the_table_can_be_flushed(name):
+    linear = nn.Linear(3, 1)
+    optimizer = build_optimizer(
+        resolve_optimizer(name, owner="E"), linear, lr=0.1, weight_decay=0.0
+    )
+    for _ in range(2):
+        optimizer.step(lambda: _backward(linear))
+        linear.weight.data[0, 0] = 1e-40
+        flush_subnormals(optimizer)
+        assert linear.weight[0, 0] == 0
+        assert linear.weight[0, 1] != 0
+
+
+def _backward(linear):
+    linear.zero_grad()
+    loss = linear(torch.ones(2, 3)).square().sum()
+    loss.backward()
+    return loss
