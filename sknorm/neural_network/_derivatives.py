@@ -348,7 +348,8 @@ class _Dropout:
     def __init__(self, part: Dropout, rows: _Slice, before: Any, first: Any) -> None:
         self.part = part
         self.mask = torch.empty_like(before.output)
-        # Over its input, unless the layer before needs that for its slopes.
+        # Over its input, unless the layer before needs that for its slopes. Those of a
+        # ReLU are told by what is not 0, and where it is no gradient comes back.
         kept = isinstance(before, _Elementwise) and before.bends_by_output
         self.output = torch.empty_like(before.output) if kept else before.output
 

@@ -58,10 +58,11 @@ class _Network:
 
 def _take_apart(module: nn.Module) -> _Network | None:
     """Return the layers of a network, or None if it is not one of those known here."""
-    if type(module).forward is nn.Sequential.forward:
+    is_sequence = type(module).forward is nn.Sequential.forward
+    if isinstance(module, nn.Sequential) and is_sequence:
         parts = [*module.children()]
         # What is used twice has two gradients to be added up.
-        is_whole = len(parts) == len(module)  # type: ignore[arg-type]
+        is_whole = len(parts) == len(module)
         return _Network(None, parts, 1, [module]) if is_whole else None
     if type(module) is not TabularNetwork:
         return None
