@@ -117,7 +117,9 @@ class SignalMonitor(Callback):
     >>> from sknorm.neural_network import NormMLPClassifier
     >>> X, y = load_iris(return_X_y=True)
     >>> monitor = SignalMonitor(every=5)
-    >>> network = NormMLPClassifier(8, max_epochs=10, callbacks=[monitor])
+    >>> network = NormMLPClassifier(
+    ...     8, max_epochs=10, callbacks=[monitor], random_state=0
+    ... )
     >>> _ = network.fit(X, y)
     >>> monitor.epochs_
     [0, 5, 10]

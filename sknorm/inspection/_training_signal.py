@@ -117,7 +117,9 @@ class TrainingSignalDisplay:
     >>> from sknorm.neural_network import NormMLPClassifier
     >>> X, y = load_iris(return_X_y=True)
     >>> monitor = SignalMonitor(every=1)
-    >>> model = NormMLPClassifier((8, 8), max_epochs=5, callbacks=[monitor])
+    >>> model = NormMLPClassifier(
+    ...     (8, 8), max_epochs=5, callbacks=[monitor], random_state=0
+    ... )
     >>> display = TrainingSignalDisplay.from_estimator(
     ...     model.fit(X, y), statistic=["std", "grad_std"]
     ... )
