@@ -21,7 +21,7 @@ from sknorm.neural_network._mapped import MappedTable
 from sknorm.neural_network._optimizers import (
     AdamStep,
     build_optimizer,
-    flush_subnormals,
+    flush_faded,
 )
 from sknorm.neural_network._rows import Rows, Slices, batch_bounds
 from sknorm.neural_network._sequence import SequenceGradient, is_plain
@@ -38,7 +38,7 @@ _INFERENCE_ROWS = 8192
 # units are left: kernels treat their rows by the place, if inputs are no multiple of 4.
 _ROW_TILE = 32
 
-# Numbers take many hundred steps to fade below those that a CPU is quick with.
+# Numbers take many hundred steps to fade.
 _STEPS_BETWEEN_FLUSHES = 1000
 
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
@@ -329,7 +329,7 @@ class LeanNet(NeuralNet):
         self._step += 1
         self._optimizer_step(closure)
         if self._step % _STEPS_BETWEEN_FLUSHES == 0:
-            flush_subnormals(self.optimizer_)
+            flush_faded(self.optimizer_)
         if self._average is not None:
             self._average.update(progress)
         return first

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ __all__ = [
     "OPTIMIZERS",
     "AdamStep",
     "build_optimizer",
-    "flush_subnormals",
+    "flush_faded",
     "resolve_optimizer",
 ]
 
@@ -145,8 +146,8 @@ _MOMENTA = ("exp_avg", "momentum_buffer")
 
 
 @torch.no_grad()
-def flush_subnormals(optimizer: Optimizer) -> None:
-    """Set to 0 the weights and momenta that are below a float's normal range.
+def flush_faded(optimizer: Optimizer) -> None:
+    """Set to 0 the weights and momenta whose products leave a float's normal range.
 
     Parameters
     ----------
@@ -155,9 +156,11 @@ def flush_subnormals(optimizer: Optimizer) -> None:
 
     Notes
     -----
-    What a unit that is never active has learned fades, by weight decay and as momentum,
-    until rounding keeps it from fading: as the smallest numbers there are, with which a
-    CPU calculates many times as slowly.
+    What a unit that is never active has learned fades, by weight decay and as momentum.
+    Its products with gradients, and at last itself, are then the smallest numbers there
+    are, with which a CPU calculates many times as slowly. What is below the square root
+    of the smallest normal number, 1e-19 in float32, is far below the rounding of all
+    that it is added to.
     """
     for group in optimizer.param_groups:
         for parameter in group["params"]:
@@ -165,7 +168,8 @@ def flush_subnormals(optimizer: Optimizer) -> None:
             momenta = [state[name] for name in _MOMENTA if name in state]
             for held in (parameter, *momenta):
                 if held is not None and held.device.type == "cpu":
-                    held.masked_fill_(held.abs() < torch.finfo(held.dtype).tiny, 0.0)
+                    least = math.sqrt(torch.finfo(held.dtype).tiny)
+                    held.masked_fill_(held.abs() < least, 0.0)
 
 
 class AdamStep:

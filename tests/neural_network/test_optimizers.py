@@ -13,7 +13,7 @@ from sknorm.neural_network._optimizers import (
     OPTIMIZERS,
     AdamStep,
     build_optimizer,
-    flush_subnormals,
+    flush_faded,
     resolve_optimizer,
 )
 
@@ -289,24 +289,29 @@ def test_a_group_that_is_added_later_is_trained_too():
     assert late.bias.item() < before
 
 
-# -- numbers below the normal range ----------------------------------------------------
+# -- numbers that have faded -----------------------------------------------------------
 
 
-def test_what_is_flushed_and_what_is_kept():
-    smallest = torch.finfo(torch.float32).tiny
-    weight = nn.Parameter(torch.tensor([1e-40, -1e-45, smallest, -1.0, math.nan, 0.0]))
+@pytest.mark.parametrize(
+    ("dtype", "kept", "faded"),
+    [(torch.float32, 1.1e-19, 1.08e-19), (torch.float64, 1.5e-154, 1.4e-154)],
+)
+def test_what_is_flushed_and_what_is_kept(dtype, kept, faded):
+    smallest = torch.finfo(dtype).smallest_normal
+    values = [smallest / 4, -smallest, -faded, kept, -1.0, math.nan, 0.0]
+    weight = nn.Parameter(torch.zeros(len(values), dtype=dtype))
     optimizer = torch.optim.Adam([weight], lr=0.1)
-    weight.grad = torch.zeros(6)
+    weight.grad = torch.zeros_like(weight)
     optimizer.step()
     state = optimizer.state[weight]
-    weight.data = torch.tensor([1e-40, -1e-45, smallest, -1.0, math.nan, 0.0])
-    state["exp_avg"].fill_(1e-41)
-    state["exp_avg_sq"].fill_(1e-42)
-    flush_subnormals(optimizer)
-    found = weight.tolist()
-    assert found[:4] == [0.0, 0.0, smallest, -1.0]
-    assert math.isnan(found[4])
-    assert state["exp_avg"].tolist() == [0.0] * 6
+    weight.data = torch.tensor(values, dtype=dtype)
+    state["exp_avg"].fill_(-faded)
+    state["exp_avg_sq"].fill_(faded)
+    flush_faded(optimizer)
+    expected = torch.tensor([0.0, 0.0, 0.0, kept, -1.0], dtype=dtype)
+    assert torch.equal(weight[:5], expected)
+    assert math.isnan(weight[5])
+    assert state["exp_avg"].tolist() == [0.0] * len(values)
     # Steps are divided by their root.
     assert all(value > 0 for value in state["exp_avg_sq"].tolist())
 
@@ -319,8 +324,8 @@ def test_every_one_in_the_table_can_be_flushed(name):
     )
     for _ in range(2):
         optimizer.step(lambda: _backward(linear))
-        linear.weight.data[0, 0] = 1e-40
-        flush_subnormals(optimizer)
+        linear.weight.data[0, 0] = 1e-20
+        flush_faded(optimizer)
         assert linear.weight[0, 0] == 0
         assert linear.weight[0, 1] != 0
 
