@@ -310,7 +310,7 @@ def test_what_is_flushed_and_what_is_kept(dtype, kept, faded):
     flush_faded(optimizer)
     expected = torch.tensor([0.0, 0.0, 0.0, kept, -1.0], dtype=dtype)
     assert torch.equal(weight[:5], expected)
-    assert math.isnan(weight[5])
+    assert weight[5].isnan()
     assert state["exp_avg"].tolist() == [0.0] * len(values)
     # Steps are divided by their root.
     assert all(value > 0 for value in state["exp_avg_sq"].tolist())
