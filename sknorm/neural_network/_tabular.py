@@ -34,9 +34,12 @@ _SAMPLE = 50_000
 # grow with the root of their number.
 _STEPS, _ROWS, _FEWEST, _MOST = 4_000, 13_000, 10, 100
 # Rows from which on a part of them tells when to end, up to which it has to, and the
-# part. Of so few some tables are noise that is learned by heart long before the end,
-# others a rule that takes all the epochs: nothing but rows not learned from can tell.
-_TELLING, _ENOUGH, _PART = 50, 10_000, 0.2
+# part. Some tables are noise that is learned by heart long before the end, others a
+# rule that takes all the epochs: nothing but rows not learned from can tell. More rows
+# than that are passed too few times to be learned by heart.
+_TELLING, _ENOUGH, _PART = 50, 50_000, 0.2
+# The part of a schedule for which the loss on those rows may fail to fall.
+_PATIENCE = 1 / 3
 
 
 class BaseTabularNet(BaseNormMLP):
@@ -138,11 +141,18 @@ class BaseTabularNet(BaseNormMLP):
         pilot = copy.copy(self)
         pilot.validation_fraction, pilot.callbacks = _PART, None
         pilot.verbose, pilot._aim = min(int(self.verbose), 1), ", when to end"
-        pilot._fit_table(*pilot._hold_out(train, rng), rng)
+        part, valid = pilot._hold_out(train, rng)
+        planned = self._planned(len(part.codes))
+        pilot.early_stopping, pilot.tol = True, 0.0
+        pilot.n_iter_no_change = math.ceil(_PATIENCE * planned)
+        pilot._fit_table(part, valid, rng)
         best = int(np.argmin(pilot.validation_loss_curve_)) + 1
         # As far along the schedule: on all rows it has fewer epochs, of more steps.
-        planned = self._resolve_max_epochs(n_rows, self._resolve_batch_size(n_rows))
-        return max(1, round(planned * best / pilot.net_.planned_epochs))
+        return max(1, round(self._planned(n_rows) * best / planned))
+
+    def _planned(self, n_rows):
+        """Return the epochs of a whole schedule on so many rows."""
+        return self._resolve_max_epochs(n_rows, self._resolve_batch_size(n_rows))
 
     def _require_members(self, method):
         if self.net_.module_.n_members == 1:

@@ -85,8 +85,9 @@ class TabularNetClassifier(BaseTabularNet, BaseNetClassifier):
     max_epochs : int or "auto", default="auto"
         Passes over the data. ``"auto"`` takes what makes 4000 steps, with fewer than
         13 000 rows less by the root of their number; at least 10 and at most 100. From
-        50 to 10 000 rows, unless there are others to validate on, it first trains on
-        four fifths, and then on all as far as the loss on the last fifth was least.
+        50 to 50 000 rows, unless there are others to validate on, it first trains on
+        four fifths, until the loss on the last fifth hasn't fallen for a third of the
+        schedule, and then on all as far as that loss was least.
     batch_size : int or "auto", default="auto"
         Rows in a step. ``"auto"`` takes 32 with fewer than 256 rows, and else about
         one in 32 of them as a power of two, at least 64 and at most 256.
@@ -122,7 +123,7 @@ class TabularNetClassifier(BaseTabularNet, BaseNetClassifier):
         come, and so are batches of another size than ``batch_size`` and all steps if a
         callback listens to batches. The optimizer, any of them, is not a part of the
         record. Elsewhere this does nothing: on a CPU compiled steps are not faster.
-    label_smoothing : float, default=0.1
+    label_smoothing : float, default=0.0
         How much of the target probability is spread evenly over all classes, in [0, 1).
     class_weight : dict or "balanced", default=None
         Weight of each class in the loss; ``"balanced"`` makes classes count alike.
@@ -239,7 +240,7 @@ class TabularNetClassifier(BaseTabularNet, BaseNetClassifier):
         dtype="float32",
         amp=False,
         compile=False,
-        label_smoothing=0.1,
+        label_smoothing=0.0,
         class_weight=None,
         calibration="none",
     ):

@@ -1,5 +1,6 @@
 """What the networks for tables share: columns of any kind, members, budgets."""
 
+import math
 import pickle
 import warnings
 
@@ -189,21 +190,35 @@ class TestTheEndOfTraining:
         model = TabularNetRegressor(**self.SMALL, verbose=verbose).fit(X, y)
         shown = capsys.readouterr()
         planned = model._resolve_max_epochs(48, 32)
-        label = "TabularNetRegressor, when to end: 100%"
-        assert (label in shown.err) == (f"{planned}/{planned}" in shown.err)
-        assert (label in shown.err) == (verbose > 0)
+        assert ("TabularNetRegressor, when to end:" in shown.err) == (verbose > 0)
+        assert (f"/{planned} [" in shown.err) == (verbose > 0)
         assert ("TabularNetRegressor: 100%" in shown.err) == (verbose == 1)
         # A heading of two lines, and one for each epoch that counts.
         lines = shown.out.splitlines()
         assert len(lines) == (model.n_iter_ + 2 if verbose == 2 else 0)
 
-    @pytest.mark.parametrize("n_rows", [49, 10_000])
-    def test_few_rows_tell_nothing_and_many_need_not(self, rng, n_rows):
+    def test_noise_is_not_watched_to_the_end(self, rng, monkeypatch):
+        found = []
+        fit_table = TabularNetRegressor._fit_table
+
+        def watched(self, *args, **kwargs):
+            fit_table(self, *args, **kwargs)
+            found.append(self.validation_loss_curve_)
+
+        monkeypatch.setattr(TabularNetRegressor, "_fit_table", watched)
+        X, y = rng.normal(size=(300, 4)), rng.normal(size=300)
+        model = TabularNetRegressor(**self.SMALL).fit(X, y)
+        curve, last = found
+        planned = model._planned(240)
+        assert len(curve) == np.argmin(curve) + 1 + math.ceil(planned / 3)
+        assert last is None
+
+    @pytest.mark.parametrize("n_rows", [49, 300])
+    def test_few_rows_tell_nothing_and_many_need_not(self, rng, n_rows, monkeypatch):
+        monkeypatch.setattr("sknorm.neural_network._tabular._ENOUGH", 300)
         X, y = rng.normal(size=(n_rows, 2)), rng.normal(size=n_rows)
-        settings = self.SMALL | {"batch_size": 1000, "hidden_layer_sizes": 4}
-        model = TabularNetRegressor(**settings).fit(X, y)
-        planned = model._resolve_max_epochs(n_rows, min(1000, n_rows))
-        assert model.n_iter_ == planned
+        model = TabularNetRegressor(**self.SMALL).fit(X, y)
+        assert model.n_iter_ == model._planned(n_rows)
 
     def test_other_rows_to_validate_on_are_enough(self, rng):
         X, y = rng.normal(size=(100, 2)), rng.normal(size=100)
