@@ -13,7 +13,6 @@ from sklearn.utils import check_consistent_length
 
 from sknorm._device import local_rng
 from sknorm._validation import (
-    HasMethods,
     Interval,
     StrOptions,
     check_target,
@@ -40,6 +39,9 @@ _STEPS, _ROWS, _FEWEST, _MOST = 4_000, 13_000, 10, 100
 _TELLING, _ENOUGH, _PART = 50, 50_000, 0.2
 # The part of a schedule for which the loss on those rows may fail to fall.
 _PATIENCE = 1 / 3
+# How often other rows are held out, and up to how many rows that is more than once: of
+# few, it matters which.
+_PILOTS, _FEW = 3, 5_000
 
 
 class BaseTabularNet(BaseNormMLP):
@@ -52,7 +54,7 @@ class BaseTabularNet(BaseNormMLP):
         "embedding": [str, Embedding, callable, None],
         "n_members": [Interval(Integral, 1, None, closed="left")],
         "members": [StrOptions({"batch_ensemble", "mini", "independent"})],
-        "numeric": [str, HasMethods(["fit", "transform"]), dict],
+        "numeric": TableStandardizer._parameter_constraints["numeric"],
         "categorical_features": [StrOptions({"auto"}), "array-like"],
         "max_epochs": [
             StrOptions({"auto"}),
@@ -138,17 +140,29 @@ class BaseTabularNet(BaseNormMLP):
         n_rows = len(train.codes)
         if self.max_epochs != "auto" or not _TELLING <= n_rows < _ENOUGH:
             return None
+        # Of their own: fit and a look at a fresh network draw the same from rng.
+        pilots = rng.spawn(_PILOTS if n_rows < _FEW else 1)
+        share = np.mean([self._share_of_schedule(train, draws) for draws in pilots])
+        # As far along it: on all rows it has fewer epochs, of more steps.
+        return max(1, round(self._planned(n_rows) * share))
+
+    def _share_of_schedule(self, train, rng):
+        """Return after which share of the epochs the loss on rows held out is least."""
         pilot = copy.copy(self)
         pilot.validation_fraction, pilot.callbacks = _PART, None
         pilot.verbose, pilot._aim = min(int(self.verbose), 1), ", when to end"
         part, valid = pilot._hold_out(train, rng)
         planned = self._planned(len(part.codes))
-        pilot.early_stopping, pilot.tol = True, 0.0
-        pilot.n_iter_no_change = math.ceil(_PATIENCE * planned)
+        patience = math.ceil(_PATIENCE * planned)
+        pilot.early_stopping, pilot.tol, pilot.n_iter_no_change = True, 0.0, patience
         pilot._fit_table(part, valid, rng)
-        best = int(np.argmin(pilot.validation_loss_curve_)) + 1
-        # As far along the schedule: on all rows it has fewer epochs, of more steps.
-        return max(1, round(self._planned(n_rows) * best / planned))
+        losses = pilot.validation_loss_curve_
+        best = int(np.nanargmin([math.inf, *losses]))
+        if len(losses) < min(planned, best + patience):
+            # skorch ends a fit that is interrupted as if it were done.
+            raise KeyboardInterrupt
+        # Of a loss that was never a number there is nothing to learn.
+        return best / planned if best else 1.0
 
     def _planned(self, n_rows):
         """Return the epochs of a whole schedule on so many rows."""

@@ -197,21 +197,84 @@ class TestTheEndOfTraining:
         lines = shown.out.splitlines()
         assert len(lines) == (model.n_iter_ + 2 if verbose == 2 else 0)
 
-    def test_noise_is_not_watched_to_the_end(self, rng, monkeypatch):
+    def test_where_it_is(self, rng, monkeypatch):
         found = []
         fit_table = TabularNetRegressor._fit_table
 
-        def watched(self, *args, **kwargs):
-            fit_table(self, *args, **kwargs)
-            found.append(self.validation_loss_curve_)
+        def watched(self, train, *args, **kwargs):
+            fit_table(self, train, *args, **kwargs)
+            found.append((len(train.codes), self.validation_loss_curve_))
 
         monkeypatch.setattr(TabularNetRegressor, "_fit_table", watched)
         X, y = rng.normal(size=(300, 4)), rng.normal(size=300)
         model = TabularNetRegressor(**self.SMALL).fit(X, y)
-        curve, last = found
+        *pilots, last = found
         planned = model._planned(240)
-        assert len(curve) == np.argmin(curve) + 1 + math.ceil(planned / 3)
-        assert last is None
+        assert [n_rows for n_rows, _ in pilots] == [240] * 3
+        bests = [np.argmin(curve) + 1 for _, curve in pilots]
+        assert len(set(bests)) > 1, "they hold out the same rows"
+        # Noise isn't watched to the end of the schedule.
+        patience = math.ceil(planned / 3)
+        assert [len(curve) for _, curve in pilots] == [b + patience for b in bests]
+        assert last == (300, None)
+        share = np.mean(bests) / planned
+        assert model.n_iter_ == max(1, round(model._planned(300) * share))
+
+    def test_many_rows_are_held_out_once(self, rng, monkeypatch):
+        monkeypatch.setattr("sknorm.neural_network._tabular._FEW", 300)
+        asked = []
+
+        def share(self, train, rng):
+            asked.append(len(train.codes))
+            return 0.5
+
+        monkeypatch.setattr(TabularNetRegressor, "_share_of_schedule", share)
+        X, y = rng.normal(size=(300, 2)), rng.normal(size=300)
+        model = TabularNetRegressor(**self.SMALL).fit(X, y)
+        assert asked == [300]
+        assert model.n_iter_ == round(model._planned(300) / 2)
+
+    @pytest.mark.parametrize("at", [1, 3])
+    def test_an_interrupt_is_one(self, rng, monkeypatch, at):
+        from sknorm.neural_network._net import LeanNet
+
+        X, y = rng.normal(size=(60, 2)), rng.normal(size=60)
+        model = TabularNetRegressor(**self.SMALL, lr_schedule="constant").fit(X, y)
+        before = model.predict(X)
+        epoch, taken = LeanNet.run_single_epoch, []
+
+        def interrupted(self, iterator, training, **kwargs):
+            taken.append(training)
+            if sum(taken) == at:
+                raise KeyboardInterrupt
+            return epoch(self, iterator, training, **kwargs)
+
+        monkeypatch.setattr(LeanNet, "run_single_epoch", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(X, y)
+        assert sum(taken) == at
+        np.testing.assert_array_equal(model.predict(X), before)
+
+    def test_a_loss_that_is_no_number_tells_nothing(self, rng, monkeypatch):
+        from sknorm.neural_network._net import LeanNet
+
+        step = LeanNet.validation_step
+
+        def no_number(self, batch, **kwargs):
+            found = step(self, batch, **kwargs)
+            return found | {"loss": found["loss"] * math.nan}
+
+        monkeypatch.setattr(LeanNet, "validation_step", no_number)
+        X, y = rng.normal(size=(60, 2)), rng.normal(size=60)
+        model = TabularNetRegressor(**self.SMALL).fit(X, y)
+        assert model.n_iter_ == model._planned(60)
+
+    def test_it_starts_as_with_a_number(self, rng):
+        X, y = rng.normal(size=(60, 2)), rng.normal(size=60)
+        auto = TabularNetRegressor(**self.SMALL | {"lr": 1e-12}).fit(X, y)
+        known = self.SMALL | {"lr": 1e-12, "max_epochs": auto.n_iter_}
+        same = TabularNetRegressor(**known).fit(X, y)
+        np.testing.assert_allclose(auto.predict(X), same.predict(X), rtol=1e-5)
 
     @pytest.mark.parametrize("n_rows", [49, 300])
     def test_few_rows_tell_nothing_and_many_need_not(self, rng, n_rows, monkeypatch):
