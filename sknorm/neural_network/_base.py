@@ -61,6 +61,17 @@ _DECAY_A_STEP = 0.006
 # Callbacks of a whole fit, such as early stopping; partial_fit drops them.
 _FIT_ONLY = "sknorm_fit_"
 
+# What partial_fit sets anew in a net that was trained.
+_SETTINGS = (
+    "callbacks_",
+    "batch_size",
+    "clip_grad_norm",
+    "lr",
+    "schedule",
+    "planned_epochs",
+    "max_epochs",
+)
+
 
 @dataclass(frozen=True)
 class _Table:
@@ -215,7 +226,7 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         if valid is None and self.early_stopping:
             train, valid = self._hold_out(train, rng)
         self._require_validation(valid)
-        last = None if valid or go_on else self._find_end(train, rng)
+        last = None if valid is not None or go_on else self._find_end(train, rng)
         self._after_training(self._fit_table(train, valid, rng, last, go_on=go_on))
         return self
 
@@ -226,7 +237,8 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
     def _fit_table(self, train, valid, rng, last=None, *, go_on=False):
         """Train on a table, and return the rows to validate on or None."""
         self._learn_columns(train, go_on=go_on)
-        rows, valid = self._as_rows(train), valid and self._as_rows(valid)
+        rows = self._as_rows(train)
+        valid = None if valid is None else self._as_rows(valid)
         schedule, callbacks = resolve_schedule(
             self.lr_schedule,
             monitor="train_loss" if valid is None else "valid_loss",
@@ -254,24 +266,32 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         )
         self._learn_columns(train, go_on=go_on)
         rows = self._as_rows(train)
-        if not go_on:
+        self._require_validation(None)
+        if go_on:
+            net = self.net_
+        else:
             seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
             net = self._make_net(
                 rows, np.random.default_rng(seed), constant, [], go_on=False
             )
-        else:
-            net = self.net_
-            net.callbacks_ = [
-                named for named in net.callbacks_ if not named[0].startswith(_FIT_ONLY)
-            ]
-            for group in net.optimizer_.param_groups:
-                group["lr"] = self.lr * group["lr_factor"]
-        net.schedule, net.planned_epochs = None, 0
-        self._require_validation(None)
         with _rollback(net):
+            if go_on:
+                self._keep_up(net, len(rows))
+            net.schedule, net.planned_epochs = None, 0
             self._train(net, rows, None, 1)
         self._after_training(None)
         return self
+
+    def _keep_up(self, net, n_rows):
+        """Tell a trained net what it goes on with: parameters may have been set."""
+        net.callbacks_ = [
+            named for named in net.callbacks_ if not named[0].startswith(_FIT_ONLY)
+        ]
+        net.batch_size = self._resolve_batch_size(n_rows)
+        net.clip_grad_norm = self.clip_grad_norm
+        net.lr = self.lr
+        for group in net.optimizer_.param_groups:
+            group["lr"] = self.lr * group["lr_factor"]
 
     def _check_names(self):
         """Resolve every name before any work is done."""
@@ -304,7 +324,13 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         if X_val is None:
             return train, None
         X_val, y_val = self._check_data(X_val, y_val, reset=False, dtype=self.dtype)
-        return train, self._encode(X_val, self._check_y(y_val), None)
+        valid = self._encode(X_val, self._check_y(y_val), None)
+        if not len(valid.codes):
+            raise ValueError(
+                "No row of X_val and y_val counts: class_weight is 0 for all their "
+                "classes. Pass rows of other classes, or leave X_val and y_val out."
+            )
+        return train, valid
 
     def _check_data(self, X, y=None, *, reset, dtype):
         """Validate X, and y along with it, for the precision of the network."""
@@ -409,7 +435,8 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         )
         net = LeanNet(
             module,
-            self._make_loss(),
+            # One of its own: it goes to the device.
+            copy.deepcopy(self._make_loss()),
             optimizer=optimizer,
             lr=self.lr,
             weight_decay=self._resolve_weight_decay(optimizer.func),
@@ -497,7 +524,8 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         with local_rng(seed, device), fitting_threads(work, device):
             try:
                 net.max_epochs = epochs
-                net.partial_fit(rows.to(device), valid and valid.to(device))
+                valid = None if valid is None else valid.to(device)
+                net.partial_fit(rows.to(device), valid)
                 self._check_finite(net)
             except DivergenceError as error:
                 raise DivergenceError(f"{error} {self._advice(rows)}") from None
@@ -508,7 +536,9 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         self.history_ = net.history
         self.n_iter_ = len(net.history) - before
         self.loss_curve_ = _column(net, "train_loss")
-        self.validation_loss_curve_ = _column(net, "valid_loss") if valid else None
+        self.validation_loss_curve_ = (
+            None if valid is None else _column(net, "valid_loss")
+        )
 
     def _check_finite(self, net):
         for name, parameter in net.module_.named_parameters():
@@ -572,6 +602,7 @@ def _rollback(net: LeanNet) -> Iterator[None]:
     """Undo what a failed ``partial_fit`` did to the network in place."""
     weights = copy.deepcopy(net.module_.state_dict())
     steps = copy.deepcopy(net.optimizer_.state_dict())
+    settings = {name: getattr(net, name) for name in _SETTINGS}
     n_epochs = len(net.history)
     try:
         yield
@@ -579,5 +610,7 @@ def _rollback(net: LeanNet) -> Iterator[None]:
         net.module_.load_state_dict(weights)
         net.module_.eval()
         net.optimizer_.load_state_dict(steps)
+        for name, setting in settings.items():
+            setattr(net, name, setting)
         del net.history[n_epochs:]
         raise

@@ -226,11 +226,16 @@ class LeanNet(NeuralNet):
         self._gradient: Any = self._make_gradient()
         self._optimizer_step: Any = AdamStep(self.optimizer_)
         self._step = 0
-        planned = max(epochs or self.max_epochs, self.planned_epochs)
-        self._n_steps = planned * len(batch_bounds(len(X), self.batch_size))
+        n_batches = len(batch_bounds(len(X), self.batch_size))
+        n_epochs = epochs or self.max_epochs
+        self._n_steps = n_epochs * n_batches
+        self._n_planned = max(n_epochs, self.planned_epochs) * n_batches
         try:
             return super().fit_loop(X, y, epochs=epochs, **params)
         finally:
+            if self._average is not None:
+                # Also of an epoch that was interrupted.
+                self._average.show(True)
             self._average = self._gradient = self._optimizer_step = None
 
     def _make_gradient(self) -> Gradient | CapturedGradient:
@@ -257,9 +262,16 @@ class LeanNet(NeuralNet):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what is made anew for every fit, and can't be copied."""
+        """Leave out what is made anew for every fit, and what is there twice."""
         made_anew = {"_gradient": None, "_optimizer_step": None}
-        return {**super().__getstate__(), **made_anew}
+        # skorch brings to a machine without the device what its second names hold.
+        twice = {"module": None, "criterion": None}
+        return {**super().__getstate__(), **made_anew, **twice}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Give the network and the loss both their names again."""
+        super().__setstate__(state)
+        self.module, self.criterion = self.module_, self.criterion_
 
     def run_single_epoch(
         self,
@@ -323,7 +335,7 @@ class LeanNet(NeuralNet):
 
         progress = self._step / self._n_steps
         if self.schedule is not None:
-            factor = self.schedule(progress)
+            factor = self.schedule(self._step / self._n_planned)
             for group in self.optimizer_.param_groups:
                 group["lr"] = self.lr * group["lr_factor"] * factor
         self._step += 1

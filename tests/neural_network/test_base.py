@@ -669,6 +669,37 @@ def test_failure_midway_undoes_the_training_in_place(table, method):
     assert len(model.history_) == epochs
 
 
+def test_partial_fit_takes_the_parameters_as_they_are(table):
+    X, y = table
+    model = quick(batch_size=64).partial_fit(X[:10], y[:10], classes=[0, 1])
+    assert model.net_.batch_size == 10
+    model.partial_fit(X, y)
+    assert model.history_[-1, "train_batch_count"] == 2, "the first call was small"
+    model.set_params(batch_size=30, lr=1e-9, clip_grad_norm=0.5).partial_fit(X, y)
+    assert model.history_[-1, "train_batch_count"] == 4
+    assert model.history_[-1, "lr"] == pytest.approx(1e-9)
+    assert model.net_.clip_grad_norm == 0.5
+
+
+def test_a_failed_partial_fit_leaves_the_net_as_it_was(table):
+    X, y = table
+    model = quick(early_stopping=True, lr_schedule="cosine").fit(X, y)
+    names = "callbacks_", "batch_size", "clip_grad_norm", "lr", "schedule", "max_epochs"
+    before = {name: getattr(model.net_, name) for name in names}
+    model.net_.callbacks_.append(("bomb", Bomb().initialize()))
+    with pytest.raises(RuntimeError, match="boom"):
+        model.set_params(lr=5.0, batch_size=7).partial_fit(X, y)
+    assert {name: getattr(model.net_, name) for name in names} == before
+    assert model.net_.optimizer_.param_groups[0]["lr"] != 5.0
+
+
+def test_validation_rows_that_do_not_count(table):
+    X, y = table
+    model = quick(class_weight={0: 1, 1: 0})
+    with pytest.raises(ValueError, match=r"No row of X_val and y_val.*class_weight"):
+        model.fit(X, y, X_val=X[y == 1], y_val=y[y == 1])
+
+
 def test_a_prediction_does_not_depend_on_the_rows_beside_it(table):
     X, y = table
     model = quick(NormMLPRegressor, hidden_layer_sizes=(64, 64)).fit(X, y)

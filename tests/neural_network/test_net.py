@@ -197,3 +197,60 @@ def test_weights_that_fade_become_zero(steps, monkeypatch):
     net = make_net(module, max_epochs=1)
     net.fit(Rows(X, torch.ones(4 * steps, 1)), None)
     assert bool(module[0].weight[0, 1] == 0) == (steps == 5)
+
+
+class Interrupted(Callback):
+    """Presses Ctrl-C before a step."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_batch_begin(self, net, training=False, **kwargs):
+        self.step -= 1
+        if self.step < 0:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_epoch_leaves_the_average(rng):
+    rows = make_rows(8, rng)
+
+    def first_share(n_averaged, progress):
+        # The weights after the first step, for good.
+        return 1.0 if n_averaged == 0 else 0.0
+
+    module = nn.Linear(3, 1)
+    one = make_net(copy.deepcopy(module), max_epochs=1, batch_size=8).partial_fit(rows)
+    stop = Interrupted(2)
+    net = make_net(module, averaging=first_share, batch_size=8, callbacks=[stop])
+    net.partial_fit(rows)
+    assert len(net.history) == 3
+    torch.testing.assert_close(net.module_.weight, one.module_.weight)
+
+
+@pytest.mark.parametrize("planned", [0, 8])
+def test_progress_of_an_average_and_of_a_schedule(rng, planned):
+    heard = {"average": [], "schedule": []}
+
+    def average(n_averaged, progress):
+        heard["average"].append(progress)
+
+    def schedule(progress):
+        heard["schedule"].append(progress)
+        return 1.0
+
+    net = make_net(averaging=average, schedule=schedule, max_epochs=2)
+    net.planned_epochs = planned
+    net.partial_fit(make_rows(8, rng))
+    # An average is of what is trained, wherever the schedule would have ended.
+    assert heard["average"] == [0.0, 0.25, 0.5, 0.75]
+    assert heard["schedule"] == [step / (16 if planned else 4) for step in range(4)]
+
+
+def test_a_pickle_holds_the_network_once(rng):
+    module = nn.Linear(100_000, 1)
+    net = make_net(module)
+    assert 400_000 < len(pickle.dumps(net)) < 410_000
+    twin = pickle.loads(pickle.dumps(net))
+    assert twin.module is twin.module_
+    assert twin.criterion is twin.criterion_
+    assert net.module is net.module_ is module, "the net that was pickled changed"

@@ -327,6 +327,10 @@ class TestBadInput:
         with pytest.raises(ValueError, match="'color'"):
             model.predict(X.assign(color=1.5))
 
+    def test_a_standardizer_by_a_name_that_there_is_not(self, frame):
+        with pytest.raises(ValueError, match=r"'numeric' parameter.*'quantle'"):
+            TabularNetClassifier(**SMALL, numeric="quantle").fit(*frame)
+
     def test_a_query_and_twins(self, frame):
         X, y = frame
         with pytest.raises(TypeError, match=r"X\.collect\(\)"):
