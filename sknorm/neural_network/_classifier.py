@@ -213,6 +213,16 @@ class BaseNetClassifier(ClassifierMixin, BaseNormMLP):
         by_class = self._targets.class_weights(codes, self.class_weight, sample_weight)
         return by_class if sample_weight is None else by_class * sample_weight
 
+    def _check(self, *args, **options):
+        train, valid = super()._check(*args, **options)
+        if not len(train.codes):
+            raise ValueError(
+                f"No row of X and y counts: class_weight={self.class_weight!r} is 0 "
+                "for the class of every row whose sample weight isn't. Pass rows of "
+                "other classes, or give one of theirs a weight greater than 0."
+            )
+        return train, valid
+
     def _strata(self, codes):
         return codes if codes.ndim == 1 else None
 
@@ -314,7 +324,8 @@ class NormMLPClassifier(BaseNetClassifier):
     label_smoothing : float, default=0.0
         How much of the target probability is spread evenly over all classes, in [0, 1).
     class_weight : dict or "balanced", default=None
-        Weight of each class in the loss; ``"balanced"`` makes classes count alike.
+        Weight of each class in the loss, at least 0 and 1 for those that a dict leaves
+        out; ``"balanced"`` makes classes count alike.
 
     Attributes
     ----------

@@ -130,7 +130,8 @@ class TabularNetClassifier(BaseTabularNet, BaseNetClassifier):
     label_smoothing : float, default=0.0
         How much of the target probability is spread evenly over all classes, in [0, 1).
     class_weight : dict or "balanced", default=None
-        Weight of each class in the loss; ``"balanced"`` makes classes count alike.
+        Weight of each class in the loss, at least 0 and 1 for those that a dict leaves
+        out; ``"balanced"`` makes classes count alike.
     calibration : {"none", "temperature"}, default="none"
         Whether logits are divided by the number that makes probabilities fit the
         validation rows best, held near 1 where these are few, see Notes. Needs

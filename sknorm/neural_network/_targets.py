@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 from typing import Any
 
 import numpy as np
@@ -64,6 +66,12 @@ class ClassTargets:
 
         ``"balanced"`` counts a row by its sample weight, so that a weight of 2 and the
         same row twice give the same answer.
+
+        Raises
+        ------
+        ValueError
+            If a class isn't known, a weight isn't a finite number of at least 0, or
+            all are 0.
         """
         if isinstance(class_weight, str):
             totals = np.bincount(codes, sample_weight, minlength=self.n_outputs)
@@ -78,7 +86,14 @@ class ClassTargets:
                 f"The 'class_weight' parameter names the classes {unknown!r}, which "
                 f"are not in y. The classes are {known!r}."
             )
-        return np.array([class_weight.get(label, 1.0) for label in known])[codes]
+        weights = [class_weight.get(label, 1.0) for label in known]
+        if not all(_is_weight(weight) for weight in weights) or not any(weights):
+            raise ValueError(
+                "The 'class_weight' parameter must hold finite numbers of at least 0, "
+                "and a number greater than 0 for at least one class; those it doesn't "
+                f"name weigh 1. Got {class_weight!r}."
+            )
+        return np.array(weights, dtype=np.float64)[codes]
 
     def loss(self, label_smoothing: float) -> Loss:
         """Return the loss the network is trained on."""
@@ -227,3 +242,7 @@ class RealTargets:
 
     def _per_output(self, by_target: np.ndarray) -> np.ndarray:
         return np.repeat(by_target, self._loss.outputs_per_target)
+
+
+def _is_weight(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and math.isfinite(value) and value >= 0

@@ -104,6 +104,20 @@ def test_class_weight_dict_is_the_same_as_sample_weight(iris):
     np.testing.assert_array_equal(by_class.predict_proba(X), by_row.predict_proba(X))
 
 
+def test_class_weights_by_which_no_row_counts(iris):
+    X, y = iris
+    with pytest.raises(ValueError, match=r"'class_weight'.*at least 0.*Got {0: 0"):
+        quick(class_weight={0: 0, 1: 0, 2: 0}).fit(X, y)
+    with pytest.raises(ValueError, match=r"'class_weight'.*at least 0.*Got {1: -1}"):
+        quick(class_weight={1: -1}).fit(X, y)
+    model = quick(class_weight={0: 0.0})
+    message = r"No row of X and y counts: class_weight={0: 0.0}.*Pass rows of other"
+    with pytest.raises(ValueError, match=message):
+        model.fit(X, y, sample_weight=(y == 0).astype(float))
+    with pytest.raises(ValueError, match=message):
+        model.partial_fit(X[y == 0], y[y == 0], classes=[0, 1, 2])
+
+
 def test_balanced_helps_the_rare_class(rng):
     X = rng.standard_normal((300, 2))
     y = (X[:, 0] + rng.standard_normal(300) > 2.2).astype(int)

@@ -57,6 +57,30 @@ def test_class_weight_dict_by_hand_and_unknown_class():
         targets.class_weights(codes, {"c": 2.0}, None)
 
 
+@pytest.mark.parametrize(
+    "weight",
+    [
+        {0: 0, 1: 0},
+        {0: -1.0, 1: 1.0},
+        {0: np.nan},
+        {1: np.inf},
+        {1: "2"},
+        {1: None},
+    ],
+    ids=str,
+)
+def test_class_weights_that_weigh_nothing_or_less(weight):
+    message = r"'class_weight' parameter must hold finite numbers of at least 0.*Got {"
+    with pytest.raises(ValueError, match=message):
+        ClassTargets([0, 1]).class_weights(np.array([0, 1]), weight, None)
+
+
+def test_a_class_may_weigh_nothing():
+    targets = ClassTargets([0, 1])
+    weight = {0: 0, 1: np.float32(2)}
+    assert targets.class_weights(np.array([0, 1]), weight, None).tolist() == [0, 2]
+
+
 def test_decision_of_two_classes_is_a_difference():
     output = np.array([[1.0, 4.0]])
     assert ClassTargets([0, 1]).decision(output).tolist() == [3.0]
