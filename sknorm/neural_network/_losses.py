@@ -181,7 +181,8 @@ class Pinball(Loss):
     answer for but itself.
     """
 
-    quantiles: Tensor
+    _high: Tensor
+    _low: Tensor
 
     def __init__(self, quantiles: Sequence[float] = (0.5,)) -> None:
         super().__init__()
@@ -192,14 +193,17 @@ class Pinball(Loss):
                 "The 'quantiles' parameter of Pinball must hold increasing numbers "
                 f"strictly between 0 and 1, such as (0.1, 0.5, 0.9). Got {quantiles!r}."
             )
-        # In double precision, to be rounded once to that of the outputs.
-        buffer = torch.tensor(levels, dtype=torch.float64)
-        self.register_buffer("quantiles", buffer, persistent=False)
+        self.quantiles = tuple(float(level) for level in levels)
+        # In double precision as the sum of two floats: not every device has doubles.
+        exact = torch.tensor(levels, dtype=torch.float64)
+        high = exact.float()
+        self.register_buffer("_high", high, persistent=False)
+        self.register_buffer("_low", (exact - high).float(), persistent=False)
         self.outputs_per_target = len(levels)
 
     def per_row(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the mean over quantiles and targets of the loss of each row."""
-        quantiles = self.quantiles.to(output.dtype)
+        quantiles = self._high.to(output.dtype) + self._low.to(output.dtype)
         missing = target.unsqueeze(-1) - self._by_target(output)
         loss = torch.maximum(quantiles * missing, (quantiles - 1.0) * missing)
         return loss.mean(dim=(1, 2))

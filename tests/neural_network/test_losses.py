@@ -277,6 +277,22 @@ def test_every_regression_loss_keeps_the_precision_and_has_a_gradient(name, dtyp
     assert loss.link(output).shape == (3, width)
 
 
+@pytest.mark.parametrize("name", REGRESSION_LOSSES)
+def test_losses_go_to_devices_without_doubles(name):
+    buffers = REGRESSION_LOSSES[name]().buffers()
+    assert {buffer.dtype for buffer in buffers} <= {torch.float32}
+
+
+def test_quantiles_are_doubles_where_outputs_are():
+    loss = Pinball((0.1, 0.9))
+    for dtype in (torch.float32, torch.float64):
+        # Misses of 1 and 0, and of 0 and 1: each gives one of the quantiles.
+        output = torch.tensor([[0.0, 1.0], [1.0, 0.0]], dtype=dtype)
+        found = 2 * loss.per_row(output, torch.ones(2, 1, dtype=dtype))
+        expected = torch.tensor([0.1, 0.9], dtype=dtype)
+        torch.testing.assert_close(found, expected, rtol=2e-15, atol=0.0)
+
+
 # -- members ---------------------------------------------------------------------------
 
 MEMBERS = [
