@@ -141,7 +141,19 @@ class IndicatorTargets:
     def class_weights(
         self, codes: np.ndarray, class_weight: Any, sample_weight: np.ndarray | None
     ) -> np.ndarray:
-        """Return each row's weight: the product over labels, as scikit-learn's."""
+        """Return each row's weight: the product over labels, as scikit-learn's.
+
+        Raises
+        ------
+        ValueError
+            If it is a dict, which can't tell the labels apart.
+        """
+        if not isinstance(class_weight, str):
+            raise ValueError(
+                "The 'class_weight' parameter must be 'balanced' or None where a row "
+                f"may have several labels. Got {class_weight!r}. Weigh the rows by "
+                "sample_weight instead."
+            )
         return compute_sample_weight(class_weight, codes)
 
     def loss(self, label_smoothing: float) -> Loss:
@@ -245,4 +257,6 @@ class RealTargets:
 
 
 def _is_weight(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and math.isfinite(value) and value >= 0
+    return (
+        isinstance(value, numbers.Real) and math.isfinite(value) and float(value) >= 0
+    )

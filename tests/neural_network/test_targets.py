@@ -103,6 +103,8 @@ def test_indicator_matrix():
     assert targets.decode(np.array([[-1.0, 2.0]])).tolist() == [[0, 1]]
     with pytest.raises(ValueError, match="2 columns"):
         targets.encode(np.ones((3, 3)))
+    with pytest.raises(ValueError, match=r"'class_weight'.*'balanced'.*{1: 2}.*sample"):
+        targets.class_weights(y, {1: 2}, None)
 
 
 def test_real_targets_are_standardized_and_given_back():
