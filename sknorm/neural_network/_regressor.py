@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils import check_array
 
@@ -21,13 +22,13 @@ class BaseNetRegressor(RegressorMixin, BaseNormMLP):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Training rows.
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            Training rows, of pandas, polars or NumPy.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets in their own units.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
-        X_val : array-like of shape (n_val, n_features), default=None
+        X_val : DataFrame or array-like of shape (n_val, n_features), default=None
             Validation rows, in place of ``validation_fraction``. In a Pipeline they
             are transformed along if it is made with ``transform_input=["X_val"]``.
         y_val : array-like of shape (n_val,) or (n_val, n_outputs), default=None
@@ -52,13 +53,18 @@ class BaseNetRegressor(RegressorMixin, BaseNormMLP):
     def partial_fit(self, X, y, sample_weight=None):
         """Go over the rows once, without starting anew.
 
-        The mean and standard deviation that targets are standardized by are those of
-        the first call: later ones can't move the units the network has learned in.
+        The units that targets are trained on in are those of the first call, which
+        later ones can't move: their mean and standard deviation, or for a Poisson or
+        Tweedie deviance their mean alone.
+
+        What :class:`TabularNetRegressor` has to know of columns, their kinds, categories
+        and bins, it learns at the first call alone, whose rows should show all that
+        will come.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Training rows.
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            Training rows, of pandas, polars or NumPy.
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets in their own units.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -82,7 +88,7 @@ class BaseNetRegressor(RegressorMixin, BaseNormMLP):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : DataFrame or array-like of shape (n_samples, n_features)
             Rows.
 
         Returns
@@ -100,6 +106,13 @@ class BaseNetRegressor(RegressorMixin, BaseNormMLP):
 
     def _make_targets(self, y, sample_weight, classes):
         return RealTargets(y, sample_weight)
+
+    def _encode(self, X, y, sample_weight):
+        if sample_weight is not None and not sample_weight.all():
+            # A loss needn't be defined for the targets of rows that don't count.
+            counts = (sample_weight > 0).reshape(-1, *(1,) * (y.ndim - 1))
+            y = np.where(counts, y, y[sample_weight.argmax()])
+        return super()._encode(X, y, sample_weight)
 
     def _make_loss(self):
         return self._targets.loss()
@@ -150,8 +163,9 @@ class NormMLPRegressor(BaseNetRegressor):
         Learning rate.
     lr_schedule : str, callable or class, default="cosine"
         How the learning rate moves: ``"constant"``, ``"linear"``, ``"cosine"``,
-        ``"one_cycle"``, ``"step"``, ``"exponential"``, ``"plateau"``, a function from
-        progress in [0, 1) to a factor, or a torch scheduler class.
+        ``"flat_cosine"``, ``"coslog4"``, ``"one_cycle"``, ``"step"``,
+        ``"exponential"``, ``"plateau"``, a function from progress in [0, 1) to a
+        factor, or a torch scheduler class.
     weight_decay : float or "auto", default="auto"
         Weight decay of the weight matrices, in the sense of the optimizer. Biases and
         norm parameters have none. ``"auto"`` is ``0.006 / lr`` with AdamW, which takes
@@ -162,7 +176,8 @@ class NormMLPRegressor(BaseNetRegressor):
     averaging : {"none", "ema", "polynomial", "swa"} or callable, default="none"
         Whether the network predicts with an average of its weights over the steps:
         ``"ema"`` looks back on some 200 of them, ``"polynomial"`` on a tenth of those
-        so far, ``"swa"`` takes the last quarter in equal shares.
+        so far, ``"swa"`` takes the last quarter in equal shares. Running statistics of
+        batch norms are not averaged.
     max_epochs : int, default=30
         Passes over the data.
     batch_size : int or "auto", default="auto"

@@ -80,7 +80,7 @@ class TabularNetRegressor(BaseTabularNet, BaseNetRegressor):
         Whether the network predicts with an average of its weights over the steps, as
         for :class:`NormMLPClassifier`. The default looks back on a tenth of them:
         training that ends early, at a high learning rate, ends as well as one whose
-        rate has fallen.
+        rate has fallen. Running statistics of batch norms are not averaged.
     max_epochs : int or "auto", default="auto"
         Passes over the data. ``"auto"`` takes what makes 4000 steps, with fewer than
         13 000 rows less by the root of their number; at least 10 and at most 100. From
@@ -126,7 +126,8 @@ class TabularNetRegressor(BaseTabularNet, BaseNetRegressor):
     loss : str, default="squared_error"
         What is made small: ``"squared_error"``, ``"absolute_error"``, ``"huber"``,
         ``"quantile"``, or the deviance ``"poisson"`` or ``"tweedie"`` of targets that
-        are 0 or positive. Weights may be exposures, if targets are rates.
+        are 0 or positive. Huber's is a line from one standard deviation of ``y`` on.
+        Weights may be exposures, if targets are rates.
     quantiles : float or array-like of float, default=0.5
         With ``loss="quantile"`` which of them, in (0, 1) and increasing. Of several the
         predictions are along a last axis, and never cross.
@@ -336,9 +337,12 @@ class TabularNetRegressor(BaseTabularNet, BaseNetRegressor):
             1 at best: :func:`sklearn.metrics.r2_score`, or the mean over quantiles of
             :func:`sklearn.metrics.d2_pinball_score`.
         """
-        if self.loss != "quantile":
+        check_is_fitted(self)
+        # That of the fit: the parameter may have been set since.
+        loss = self._targets.loss()
+        if not isinstance(loss, Pinball):
             return super().score(X, y, sample_weight)
-        levels = np.atleast_1d(self.quantiles)
+        levels = loss.quantiles
         predicted = self.predict(X).reshape(len(y), -1, len(levels))
         return float(
             np.mean(

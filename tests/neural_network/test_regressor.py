@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from sknorm.neural_network import NormMLPRegressor
+from sknorm.neural_network._schedules import SCHEDULES
 
 
 def quick(**parameters):
@@ -88,3 +89,8 @@ def test_partial_fit_keeps_the_units_of_the_first_call(table):
     mean = model._targets.mean.copy()
     model.partial_fit(X, y)
     np.testing.assert_array_equal(model._targets.mean, mean)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_every_schedule_is_in_the_docstring(name):
+    assert f'``"{name}"``' in NormMLPRegressor.__doc__

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import minimize_scalar
 from sklearn.metrics import d2_pinball_score
 
 from sknorm.neural_network import TabularNetRegressor
@@ -27,21 +28,30 @@ def fitted(X, y, epochs=40, **options):
     return TabularNetRegressor(max_epochs=epochs, **options, **SMALL).fit(X, y)
 
 
-@pytest.mark.parametrize(
-    ("loss", "center"),
-    [
-        ("squared_error", 3.0),
-        ("absolute_error", 3.0 * np.log(2)),
-        # Where errors, cut at the standard deviation of y, which is 6.5, cancel.
-        ("huber", 2.86),
-    ],
-)
-def test_a_line_is_found(noisy, loss, center):
-    X, y = noisy
+LOSSES = {
+    "squared_error": np.square,
+    "absolute_error": np.abs,
+    # Of errors in standard deviations of y.
+    "huber": lambda e: np.where(np.abs(e) < 1, e**2 / 2, np.abs(e) - 1 / 2),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_line_is_found_at_the_center_of_the_loss(rng, loss):
+    # One error in five is large and to one side: the centers are far apart.
+    x = rng.uniform(-1, 1, 1_000)
+    noise = np.where(rng.random(1_000) < 0.2, rng.normal(50.0, 1.0, 1_000), 0.0)
+    y = 100.0 + 10.0 * x + noise
+    X = pd.DataFrame({"x": x})
+    centers = {
+        name: minimize_scalar(lambda c, f=f: f((noise - c) / y.std()).mean()).x
+        for name, f in LOSSES.items()
+    }
+    assert np.diff(sorted(centers.values())).min() > 2.0
     model = fitted(X, y, loss=loss)
-    off = model.predict(X) - (100.0 + 10.0 * X["x"] + center)
-    assert np.abs(off.mean()) < 0.6
-    assert model.score(X, y) > 0.6
+    off = model.predict(X) - (100.0 + 10.0 * x)
+    assert off.mean() == pytest.approx(centers[loss], abs=1.0)
+    assert off.std() < 3.0
 
 
 def test_quantiles_cover_what_they_say_and_do_not_cross(noisy):
@@ -60,6 +70,16 @@ def test_quantiles_cover_what_they_say_and_do_not_cross(noisy):
         ]
     )
     assert model.score(X, y) == pytest.approx(expected)
+
+
+def test_the_score_is_that_of_what_was_fitted(noisy):
+    X, y = noisy
+    quantile = fitted(X, y, epochs=3, loss="quantile", quantiles=[0.2, 0.8])
+    square = fitted(X, y, epochs=3)
+    expected = [model.score(X, y) for model in (quantile, square)]
+    quantile.set_params(loss="squared_error", quantiles=0.5)
+    square.set_params(loss="quantile", quantiles=[0.2, 0.8])
+    assert [model.score(X, y) for model in (quantile, square)] == expected
 
 
 def test_one_quantile_has_no_axis_of_its_own(noisy):
@@ -108,6 +128,22 @@ def test_spread_is_in_units_of_the_target(noisy):
     np.testing.assert_allclose(
         larger.predict(X, return_std=True)[1], 1000.0 * std, rtol=1e-3
     )
+
+
+@pytest.mark.parametrize("loss", ["poisson", "tweedie"])
+def test_targets_that_do_not_count_may_be_anything(noisy, loss):
+    X, y = noisy
+    weight = np.ones(len(y))
+    weight[::3] = 0.0
+    wrong = np.where(weight > 0, y, -1.0)
+    model = TabularNetRegressor(loss=loss, max_epochs=2, **SMALL)
+    model.fit(X, wrong, sample_weight=weight)
+    kept = weight > 0
+    without = fitted(X[kept], y[kept], epochs=2, loss=loss)
+    np.testing.assert_array_equal(model.predict(X), without.predict(X))
+    model.partial_fit(X, wrong, sample_weight=weight)
+    with pytest.raises(ValueError, match="targets of at least 0"):
+        model.fit(X, wrong)
 
 
 class TestBadInput:
