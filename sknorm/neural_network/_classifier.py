@@ -38,13 +38,13 @@ class BaseNetClassifier(ClassifierMixin, BaseNormMLP):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Training rows.
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            Training rows, of pandas, polars or NumPy.
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
             Labels, or an indicator matrix of 0 and 1.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
-        X_val : array-like of shape (n_val, n_features), default=None
+        X_val : DataFrame or array-like of shape (n_val, n_features), default=None
             Validation rows, in place of ``validation_fraction``. In a Pipeline they
             are transformed along if it is made with ``transform_input=["X_val"]``.
         y_val : array-like of shape (n_val,) or (n_val, n_labels), default=None
@@ -69,10 +69,14 @@ class BaseNetClassifier(ClassifierMixin, BaseNormMLP):
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Go over the rows once, without starting anew.
 
+        What :class:`TabularNetClassifier` has to know of columns, their kinds, categories
+        and bins, it learns at the first call alone, whose rows should show all that
+        will come.
+
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-            Training rows.
+        X : DataFrame or array-like of shape (n_samples, n_features)
+            Training rows, of pandas, polars or NumPy.
         y : array-like of shape (n_samples,) or (n_samples, n_labels)
             Labels, or an indicator matrix of 0 and 1.
         classes : array-like of shape (n_classes,), default=None
@@ -113,7 +117,7 @@ class BaseNetClassifier(ClassifierMixin, BaseNormMLP):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : DataFrame or array-like of shape (n_samples, n_features)
             Rows.
 
         Returns
@@ -129,7 +133,7 @@ class BaseNetClassifier(ClassifierMixin, BaseNormMLP):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : DataFrame or array-like of shape (n_samples, n_features)
             Rows.
 
         Returns
@@ -145,7 +149,7 @@ class BaseNetClassifier(ClassifierMixin, BaseNormMLP):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : DataFrame or array-like of shape (n_samples, n_features)
             Rows.
 
         Returns
@@ -161,7 +165,7 @@ class BaseNetClassifier(ClassifierMixin, BaseNormMLP):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : DataFrame or array-like of shape (n_samples, n_features)
             Rows.
 
         Returns
@@ -268,8 +272,9 @@ class NormMLPClassifier(BaseNetClassifier):
         Learning rate.
     lr_schedule : str, callable or class, default="cosine"
         How the learning rate moves: ``"constant"``, ``"linear"``, ``"cosine"``,
-        ``"one_cycle"``, ``"step"``, ``"exponential"``, ``"plateau"``, a function from
-        progress in [0, 1) to a factor, or a torch scheduler class.
+        ``"flat_cosine"``, ``"coslog4"``, ``"one_cycle"``, ``"step"``,
+        ``"exponential"``, ``"plateau"``, a function from progress in [0, 1) to a
+        factor, or a torch scheduler class.
     weight_decay : float or "auto", default="auto"
         Weight decay of the weight matrices, in the sense of the optimizer. Biases and
         norm parameters have none. ``"auto"`` is ``0.006 / lr`` with AdamW, which takes
@@ -280,7 +285,8 @@ class NormMLPClassifier(BaseNetClassifier):
     averaging : {"none", "ema", "polynomial", "swa"} or callable, default="none"
         Whether the network predicts with an average of its weights over the steps:
         ``"ema"`` looks back on some 200 of them, ``"polynomial"`` on a tenth of those
-        so far, ``"swa"`` takes the last quarter in equal shares.
+        so far, ``"swa"`` takes the last quarter in equal shares. Running statistics of
+        batch norms are not averaged.
     max_epochs : int, default=30
         Passes over the data.
     batch_size : int or "auto", default="auto"
@@ -325,7 +331,8 @@ class NormMLPClassifier(BaseNetClassifier):
         How much of the target probability is spread evenly over all classes, in [0, 1).
     class_weight : dict or "balanced", default=None
         Weight of each class in the loss, at least 0 and 1 for those that a dict leaves
-        out; ``"balanced"`` makes classes count alike.
+        out; ``"balanced"`` makes classes count alike. A dict can't be used with
+        multilabel targets.
 
     Attributes
     ----------

@@ -150,7 +150,8 @@ class AbsoluteError(Loss):
 class Huber(Loss):
     """Half the squared error up to ``delta``, beyond it a line of the same slope.
 
-    ``delta`` is in the units of the given targets. Averaged over outputs.
+    ``delta`` is in the units of the given targets, which estimators standardize: theirs
+    is one standard deviation of ``y``. Averaged over outputs.
     """
 
     def __init__(self, delta: float = 1.0) -> None:

@@ -84,7 +84,7 @@ class TabularNetClassifier(BaseTabularNet, BaseNetClassifier):
         Whether the network predicts with an average of its weights over the steps, as
         for :class:`NormMLPClassifier`. The default looks back on a tenth of them:
         training that ends early, at a high learning rate, ends as well as one whose
-        rate has fallen.
+        rate has fallen. Running statistics of batch norms are not averaged.
     max_epochs : int or "auto", default="auto"
         Passes over the data. ``"auto"`` takes what makes 4000 steps, with fewer than
         13 000 rows less by the root of their number; at least 10 and at most 100. From
@@ -131,7 +131,8 @@ class TabularNetClassifier(BaseTabularNet, BaseNetClassifier):
         How much of the target probability is spread evenly over all classes, in [0, 1).
     class_weight : dict or "balanced", default=None
         Weight of each class in the loss, at least 0 and 1 for those that a dict leaves
-        out; ``"balanced"`` makes classes count alike.
+        out; ``"balanced"`` makes classes count alike. A dict can't be used with
+        multilabel targets.
     calibration : {"none", "temperature"}, default="none"
         Whether logits are divided by the number that makes probabilities fit the
         validation rows best, held near 1 where these are few, see Notes. Needs

@@ -13,6 +13,7 @@ from sklearn.metrics import log_loss
 from torch import nn
 
 from sknorm.neural_network import NormMLPClassifier
+from sknorm.neural_network._schedules import SCHEDULES
 
 LABELS = {
     "int": [3, -1, 10],
@@ -249,3 +250,8 @@ def test_the_reference_network(rng):
         logits = reference.eval()(torch.tensor(X, dtype=torch.float32)).numpy()
     # The same sums in another order: the estimator fills rows up to whole tiles.
     np.testing.assert_allclose(model.decision_function(X), logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_every_schedule_is_in_the_docstring(name):
+    assert f'``"{name}"``' in NormMLPClassifier.__doc__
