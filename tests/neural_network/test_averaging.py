@@ -3,9 +3,11 @@
 import math
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_iris
+from skorch.callbacks import Callback
 from torch import nn
 
 from sknorm.neural_network import NormMLPClassifier
@@ -95,16 +97,42 @@ def test_names():
         resolve_averaging("swaa", owner="E")
 
 
-@pytest.mark.parametrize(
-    "averaging", ["ema", "polynomial", "swa", lambda n, progress: None]
-)
-def test_in_an_estimator(averaging):
+class Weights(Callback):
+    """Writes down the weights after each step."""
+
+    def initialize(self):
+        self.seen = []
+        return self
+
+    def on_batch_end(self, net, training, **options):
+        if training:
+            self.seen.append([p.detach().double() for p in net.module_.parameters()])
+
+
+# What each of n steps counts, but for a factor.
+COUNTS = {
+    # All steps are so few that each counts alike.
+    "ema": np.ones,
+    "polynomial": lambda n: [float(math.perm(i + 8, 8)) for i in range(n)],
+    "swa": lambda n: np.arange(n) >= 0.75 * n,
+    "newest": lambda n: np.arange(n) == n - 1,
+}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_in_an_estimator(name):
     X, y = load_iris(return_X_y=True)
     options = {"max_epochs": 4, "random_state": 0, "hidden_layer_sizes": 8}
+    averaging = name if name in AVERAGES else lambda n, progress: None
     model = NormMLPClassifier(averaging=averaging, **options).fit(X, y)
-    plain = NormMLPClassifier(**options).fit(X, y)
-    ours, theirs = (m.net_.module_[0].weight for m in (model, plain))
-    # The newest weights alone are those of a fit without an average.
-    assert torch.equal(ours, theirs) == callable(averaging)
-    if isinstance(averaging, str):
+    # The average has no part in training: without one the steps are the same.
+    steps = Weights()
+    NormMLPClassifier(callbacks=[steps], **options).fit(X, y)
+    counts = np.asarray(COUNTS[name](len(steps.seen)), dtype=float)
+    found = list(model.net_.module_.parameters())
+    assert 16 <= len(steps.seen) < 200
+    for parameter, *values in zip(found, *steps.seen, strict=True):
+        expected = np.average(torch.stack(values), axis=0, weights=counts)
+        np.testing.assert_allclose(parameter.detach(), expected, rtol=1e-5, atol=1e-6)
+    if name in AVERAGES:
         pickle.loads(pickle.dumps(model)).predict(X)
