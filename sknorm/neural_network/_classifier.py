@@ -69,9 +69,9 @@ class BaseNetClassifier(ClassifierMixin, BaseNormMLP):
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Go over the rows once, without starting anew.
 
-        What :class:`TabularNetClassifier` has to know of columns, their kinds, categories
-        and bins, it learns at the first call alone, whose rows should show all that
-        will come.
+        What :class:`TabularNetClassifier` has to know of columns, which is their
+        kinds, categories and bins, it learns at the first call alone: its rows should
+        show all that will come.
 
         Parameters
         ----------

@@ -57,9 +57,9 @@ class BaseNetRegressor(RegressorMixin, BaseNormMLP):
         later ones can't move: their mean and standard deviation, or for a Poisson or
         Tweedie deviance their mean alone.
 
-        What :class:`TabularNetRegressor` has to know of columns, their kinds, categories
-        and bins, it learns at the first call alone, whose rows should show all that
-        will come.
+        What :class:`TabularNetRegressor` has to know of columns, which is their
+        kinds, categories and bins, it learns at the first call alone: its rows should
+        show all that will come.
 
         Parameters
         ----------
