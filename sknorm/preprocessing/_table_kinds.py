@@ -30,6 +30,7 @@ _CALLED = {
 }
 # Others that it may be of later: pandas makes numbers of booleans with gaps.
 _ALIKE = {"number": {"number", "boolean"}, "boolean": {"number", "boolean"}}
+_ALLOWED = ["auto", *sorted(STANDARDIZERS)]
 # A message names so many things before it only says that there are more.
 _NAMED = 10
 
@@ -124,6 +125,11 @@ def wanted_standardizers(numeric: Any, kinds: Mapping[Any, str]) -> list[Any]:
     """
     by_column = numeric if isinstance(numeric, dict) else {}
     rest = "auto" if isinstance(numeric, dict) else numeric
+    if not _is_standardizer(rest):
+        raise ValueError(
+            f"The 'numeric' parameter of {_OWNER} must be one of {listed(_ALLOWED)}, a "
+            f"transformer, or a dict of these by column. Got {numeric!r}."
+        )
     for label, what in by_column.items():
         _check_entry(label, what, kinds)
     return [
@@ -142,12 +148,15 @@ def _check_entry(label: Any, what: Any, kinds: Mapping[Any, str]) -> None:
         raise ValueError(
             f"{names} is a category. Leave it out there, or make numbers of it."
         )
-    allowed = ["auto", *sorted(STANDARDIZERS)]
-    if what not in allowed if isinstance(what, str) else not hasattr(what, "fit"):
+    if not _is_standardizer(what):
         raise ValueError(
-            f"The 'numeric' parameter of {_OWNER} must have one of {listed(allowed)} "
+            f"The 'numeric' parameter of {_OWNER} must have one of {listed(_ALLOWED)} "
             f"or a transformer for a column. Got {what!r} for {label!r}."
         )
+
+
+def _is_standardizer(what: Any) -> bool:
+    return what in _ALLOWED if isinstance(what, str) else hasattr(what, "fit")
 
 
 def check_alike(

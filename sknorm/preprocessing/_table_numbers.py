@@ -25,6 +25,8 @@ STANDARDIZERS: dict[str, Callable[[], Any]] = {
     "power": PowerStandardizer,
     "none": lambda: Standardizer(with_mean=False, with_std=False),
 }
+# What no one has to ask for is not among the names.
+_MADE = {**STANDARDIZERS, "boolean": Standardizer}
 
 # A column is standardized as it is up to this skewness and this excess kurtosis: those
 # of a gamma distribution of shape 4, and of a Laplace distribution.
@@ -157,7 +159,7 @@ def _fit_group(
 ) -> Group:
     named = isinstance(what, str)
     kind = what if named else type(what).__name__
-    transformer = STANDARDIZERS.get(kind, Standardizer)() if named else clone(what)
+    transformer = _MADE[kind]() if named else clone(what)
     if hasattr(transformer, "set_output"):
         transformer.set_output(transform="default")
     if weight is None:

@@ -84,6 +84,9 @@ class TestWanted:
                 "one of 'auto', .*'standard' or a transformer .*'nne' for 'a'",
             ),
             ({"a": None}, "Got None for 'a'"),
+            ("quantle", "one of 'auto', .*'quantile'.*, a transformer.* Got 'quantle'"),
+            ("boolean", "Got 'boolean'"),
+            (None, "a transformer, or a dict of these by column. Got None"),
         ],
     )
     def test_mistakes(self, numeric, message):

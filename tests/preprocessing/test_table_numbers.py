@@ -124,5 +124,7 @@ class TestGroups:
             ValueError, match=r"made an array of shape \(3, 7\) of 1 col"
         ):
             fit_groups(X, None, {0: SplineTransformer()})
+        with pytest.raises(KeyError, match="quantle"):
+            fit_groups(X, None, {0: "quantle"})
         with pytest.raises(ValueError, match="PowerTransformer takes no sample_weight"):
             fit_groups(X, np.ones(3), {0: PowerTransformer()})
