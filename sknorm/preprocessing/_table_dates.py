@@ -73,16 +73,18 @@ def _position(dates: np.ndarray, cycle: str) -> np.ndarray:
     if cycle == "month":
         return dates.astype("M8[M]").astype(np.int64) % 12
     days, fraction = _split(dates)
-    return fraction * 24 if cycle == "hour" else (days + _FIRST_WEEKDAY) % 7
+    return fraction * 24 if cycle == "hour" else (days % 7 + _FIRST_WEEKDAY) % 7
 
 
 def _split(dates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return whole days and the fraction of the next one.
 
-    The unit stays as it is: what is far off in a coarse one overflows in a fine one.
+    NumPy's own way there, by dates at midnight, overflows for the first day of a unit.
     """
-    days = dates.astype("M8[D]")
-    if np.datetime_data(dates.dtype)[0] in ("Y", "M", "W", "D"):
-        return days.astype(np.int64), np.zeros(len(dates))
-    fraction = (dates - days.astype(dates.dtype)) / np.timedelta64(1, "D")
-    return days.astype(np.int64), fraction
+    unit, _ = np.datetime_data(dates.dtype)
+    if unit in ("Y", "M", "W", "D"):
+        return dates.astype("M8[D]").astype(np.int64), np.zeros(len(dates))
+    ticks = dates.astype(f"M8[{unit}]").astype(np.int64)
+    a_day = np.timedelta64(1, "D").astype(f"m8[{unit}]").astype(np.int64)
+    days, rest = np.divmod(ticks, a_day)
+    return days, rest / a_day

@@ -1,6 +1,9 @@
 """What is told of dates."""
 
+from fractions import Fraction
+
 import numpy as np
+import pandas as pd
 import pytest
 
 from sknorm.preprocessing._table_dates import (
@@ -10,6 +13,8 @@ from sknorm.preprocessing._table_dates import (
     varying_cycles,
 )
 
+DAY = {"ns": 86_400 * 10**9, "us": 86_400 * 10**6, "ms": 86_400 * 10**3, "s": 86_400}
+DAY |= {"m": 1_440, "h": 24, "D": 1}
 UNITS = ["Y", "M", "W", "D", "h", "m", "s", "ms", "us", "ns"]
 
 
@@ -38,6 +43,38 @@ def test_units(unit):
     found = elapsed_days(dates("1970-01-01", "1971-01-01", "NaT", unit=unit))
     expected = [0, 364 if unit == "W" else 365, np.nan]
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("unit", DAY)
+def test_first_and_last_of_a_unit(unit):
+    last = np.iinfo(np.int64).max  # NaT is the one below -last.
+    ticks = [-last, -last + 1, -DAY[unit] - 1, -1, 0, 1, last - 1, last]
+    found = elapsed_days(np.array(ticks).view(f"M8[{unit}]"))
+    exact = [float(Fraction(tick, DAY[unit])) for tick in ticks]
+    eps = np.finfo(float).eps
+    np.testing.assert_allclose(found, exact, rtol=eps, atol=eps)
+
+
+@pytest.mark.parametrize("unit", DAY)
+def test_weekdays_and_hours_at_the_ends(unit):
+    last = np.iinfo(np.int64).max
+    for tick in (-last, last):
+        date = np.array([tick]).view(f"M8[{unit}]")
+        day, rest = divmod(tick, DAY[unit])
+        for cycle, turn in (("weekday", (day + 3) % 7 / 7), ("hour", rest / DAY[unit])):
+            expected = [[np.sin(2 * np.pi * turn), np.cos(2 * np.pi * turn)]]
+            np.testing.assert_allclose(angles(date, cycle), expected, atol=1e-14)
+
+
+def test_the_earliest_timestamp_of_pandas():
+    found = elapsed_days(np.array([pd.Timestamp.min.to_datetime64()]))
+    day = (pd.Timestamp.min.to_pydatetime(warn=False) - pd.Timestamp(0)).days
+    assert day <= found[0] < day + 1
+
+
+def test_several_ticks_at_once():
+    date = dates("1969-12-31T18", unit="6h")
+    np.testing.assert_array_equal(elapsed_days(date), [-0.25])
 
 
 def test_what_a_coarse_unit_holds_and_no_fine_one():
