@@ -8,10 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils import check_array
 
-from sknorm._array_api import is_dispatched, to_numpy
-from sknorm._dask import is_dask
 from sknorm._validation import (
     HasMethods,
     Interval,
@@ -22,7 +19,6 @@ from sknorm._validation import (
     check_sample_weight,
     output_container,
     restore_on_failure,
-    validate_data,
 )
 from sknorm.preprocessing._base import _callers_level
 from sknorm.preprocessing._table_categories import learn_categories, one_hot, ordinal
@@ -33,6 +29,7 @@ from sknorm.preprocessing._table_columns import (
     to_frame,
 )
 from sknorm.preprocessing._table_dates import angles, elapsed_days, varying_cycles
+from sknorm.preprocessing._table_input import check_table
 from sknorm.preprocessing._table_kinds import (
     check_alike,
     counted,
@@ -314,33 +311,9 @@ class TableStandardizer(TransformerMixin, BaseEstimator):
 
     def _read(self, X, *, reset):
         """Return the columns of a table."""
-        if is_dask(X):
-            raise TypeError(
-                f"{type(self).__name__} takes no Dask collections. Compute them, if "
-                "they fit in memory."
-            )
+        X = check_table(self, X, reset=reset)
         frame = as_frame(X, type(self).__name__)
-        if frame is None:
-            return read_array(self._check_array(X, reset))
-        validate_data(self, X, reset=reset, skip_check_array=True)
-        for number, what in zip(frame.shape, ("sample", "feature"), strict=True):
-            if not number:
-                raise ValueError(
-                    f"Found array with 0 {what}(s) (shape={frame.shape}) while a "
-                    f"minimum of 1 is required by {type(self).__name__}."
-                )
-        return read_frame(frame)
-
-    def _check_array(self, X, reset):
-        if is_dispatched(X):
-            X = to_numpy(X)
-        checked = validate_data(
-            self, X, reset=reset, dtype=None, ensure_all_finite=False
-        )
-        if checked.dtype.kind in "US" and not hasattr(X, "dtype"):
-            # NumPy made strings of the numbers in lists.
-            return check_array(X, dtype=object, ensure_all_finite=False)
-        return checked
+        return read_array(X) if frame is None else read_frame(frame)
 
     def _labels(self):
         """Return what columns are called: by name, or by position without one."""
