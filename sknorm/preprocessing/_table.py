@@ -189,7 +189,11 @@ class TableStandardizer(TransformerMixin, BaseEstimator):
         "dates": [StrOptions({"auto", "elapsed"})],
         "missing": [StrOptions({"indicator", "fill"})],
         "handle_unknown": [StrOptions({"ignore", "error"})],
-        "dtype": [StrOptions(set(_DTYPES)), Options(type, set(_DTYPES.values()))],
+        "dtype": [
+            StrOptions(set(_DTYPES)),
+            Options(type, set(_DTYPES.values())),
+            Options(np.dtype, set(map(np.dtype, _DTYPES))),
+        ],
     }
 
     def __init__(
@@ -538,7 +542,7 @@ class TableStandardizer(TransformerMixin, BaseEstimator):
         tags.input_tags.string = True
         tags.input_tags.categorical = True
         tags.transformer_tags.preserves_dtype = [
-            getattr(self.dtype, "__name__", self.dtype)
+            str(getattr(self.dtype, "__name__", self.dtype))
         ]
         return tags
 

@@ -149,7 +149,7 @@ class TestKnownValues:
         np.testing.assert_array_equal(Z, [[1, 0, 1, 0], [0, 1, 0, 1]])
 
     def test_float32(self):
-        for dtype in ("float32", np.float32):
+        for dtype in ("float32", np.float32, np.dtype("float32")):
             Z = TableStandardizer(dtype=dtype).fit_transform(table())
             assert Z.dtype == np.float32
         exact = TableStandardizer().fit_transform(table())
@@ -722,6 +722,7 @@ class TestRefused:
             ({"missing": "drop"}, "'missing' parameter .* must be a str among"),
             ({"handle_unknown": "warn"}, "'handle_unknown' parameter .* must be a str"),
             ({"dtype": int}, "'dtype' parameter .* must be a str among"),
+            ({"dtype": np.dtype("f2")}, "a numpy.dtype among"),
         ],
     )
     def test_parameters(self, parameters, message):
@@ -776,8 +777,9 @@ class TestEstimator:
         y = [0, 1, 1, 0]
         assert model.fit(table(), y).score(table(), y) == 1
 
-    def test_tags(self):
-        tags = get_tags(TableStandardizer(dtype=np.float32))
+    @pytest.mark.parametrize("dtype", ["float32", np.float32, np.dtype("float32")])
+    def test_tags(self, dtype):
+        tags = get_tags(TableStandardizer(dtype=dtype))
         assert tags.input_tags.allow_nan
         assert tags.input_tags.string
         assert tags.input_tags.categorical
