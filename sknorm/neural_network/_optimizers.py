@@ -95,17 +95,19 @@ def build_optimizer(
     ValueError
         If the optimizer has no weight decay and one is asked for.
     """
-    cls, arguments = optimizer.func, dict(optimizer.keywords)
+    cls: Any = optimizer.func
+    arguments = dict(optimizer.keywords)
     accepted = inspect.signature(cls).parameters
+    decays = "weight_decay" in accepted
+    if weight_decay and not decays:
+        raise ValueError(
+            f"The optimizer {cls.__name__} has no weight decay. Set weight_decay=0 or "
+            f"take another optimizer. Got weight_decay={weight_decay!r}."
+        )
     groups = _parameter_groups(module)
     parameters = [p for group in groups for p in group["params"]]
-    if "weight_decay" not in accepted:
-        if weight_decay:
-            raise ValueError(
-                f"The optimizer {cls.__name__} has no weight decay. Set weight_decay=0 "
-                f"or take another optimizer. Got weight_decay={weight_decay!r}."
-            )
-        # One group: L-BFGS takes no more, and has one learning rate.
+    if issubclass(cls, torch.optim.LBFGS):
+        # It takes one group, and has one learning rate.
         return optimizer([{"params": parameters, "lr_factor": 1.0}], lr=lr)
     if (
         cls in _FUSED
@@ -113,9 +115,11 @@ def build_optimizer(
         and not arguments.keys() & {"foreach", "capturable", "differentiable"}
     ):
         arguments.setdefault("fused", True)
-    decay = arguments.pop("weight_decay", weight_decay)
+    decay = arguments.pop("weight_decay", weight_decay) if decays else 0.0
     for group in groups:
-        group["weight_decay"] = decay * group.pop("decay_factor")
+        factor = group.pop("decay_factor")
+        if decays:
+            group["weight_decay"] = decay * factor
         group["lr"] = lr * group["lr_factor"]
     return cls(groups, *optimizer.args, lr=lr, **arguments)
 

@@ -83,6 +83,38 @@ def test_arguments_of_a_partial_arrive():
     assert optimizer.param_groups[0]["lr"] == 0.1
 
 
+class Grouped(nn.Linear):
+    """A layer whose bias learns at a rate of its own."""
+
+    def parameter_groups(self):
+        return [
+            {"params": [self.weight], "lr_factor": 1.0, "decay_factor": 1.0},
+            {"params": [self.bias], "lr_factor": 0.1, "decay_factor": 0.0},
+        ]
+
+
+@pytest.mark.parametrize("name", list(OPTIMIZERS))
+def test_every_one_but_lbfgs_keeps_the_rates_of_groups(name):
+    spec = resolve_optimizer(name, owner="E")
+    optimizer = build_optimizer(spec, Grouped(2, 1), lr=0.5, weight_decay=0.0)
+    found = [
+        (g["lr"], g["lr_factor"], len(g["params"])) for g in optimizer.param_groups
+    ]
+    one, each = [(0.5, 1.0, 2)], [(0.5, 1.0, 1), (0.05, 0.1, 1)]
+    assert found == (one if name == "lbfgs" else each)
+
+
+def test_rprop_takes_first_steps_of_its_groups():
+    layer = Grouped(1, 1)
+    before = torch.cat([p.detach().ravel() for p in layer.parameters()])
+    spec = resolve_optimizer("rprop", owner="E")
+    optimizer = build_optimizer(spec, layer, lr=0.5, weight_decay=0.0)
+    layer(torch.ones(1, 1)).backward()
+    optimizer.step()
+    after = torch.cat([p.detach().ravel() for p in layer.parameters()])
+    torch.testing.assert_close(after, before - torch.tensor([0.5, 0.05]))
+
+
 def test_optimizer_without_weight_decay_says_so():
     with pytest.raises(ValueError, match=r"LBFGS has no weight decay.*Got weight"):
         build_optimizer(
