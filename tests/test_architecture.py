@@ -25,6 +25,7 @@ LAYERS = {
     "sknorm.exceptions": 0,
     "sknorm._kernels": 1,
     "sknorm.statistics": 2,
+    "sknorm.nn._counts": 0,
     "sknorm.nn._quadrature": 0,
     "sknorm.nn": 1,
     "sknorm.preprocessing": 3,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import numbers
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import stack_module_state
 from torch.nn import functional as F
 
+from sknorm.nn._counts import is_count
 from sknorm.nn._layers import View, empty_linear
 from sknorm.nn.initializers import TorchDefault
 from sknorm.nn.norms import Norm, needs_batch_statistics
@@ -30,7 +30,7 @@ ScaleInit = Literal["ones", "signs", "normal"]
 
 
 def _check_members(n_members: Any, owner: str) -> None:
-    if not (isinstance(n_members, numbers.Integral) and int(n_members) >= 1):
+    if not is_count(n_members):
         raise ValueError(
             f"The 'n_members' parameter of {owner} must be an integer of at least 1. "
             f"Got {n_members!r}."

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sknorm.nn import _layers
+from sknorm.nn._counts import is_count
 from sknorm.nn._layers import SAMPLE_ROWS, Site
 from sknorm.nn.activations import resolve_activation
 from sknorm.nn.initializers import LSUV, Initializer, resolve_initializer
@@ -158,7 +159,7 @@ class MLP(nn.Sequential):
 def check_hidden_layer_sizes(sizes: Any, *, owner: str = "MLP") -> tuple[int, ...]:
     """Return the widths as a tuple of ints; one int stands for one layer."""
     widths = (sizes,) if isinstance(sizes, numbers.Integral) else tuple(sizes)
-    if not all(isinstance(w, numbers.Integral) and int(w) > 0 for w in widths):
+    if not all(map(is_count, widths)):
         raise ValueError(
             f"The 'hidden_layer_sizes' parameter of {owner} must hold positive "
             f"integers, such as (128, 128), or be empty. Got {sizes!r}."

@@ -115,6 +115,7 @@ def test_scales_are_applied_to_what_all_members_share():
     ("make", "message"),
     [
         (lambda: BatchEnsembleLinear(2, 2, 0), "'n_members' parameter of BatchEns"),
+        (lambda: MemberLinear(2, 2, True), "of at least 1. Got True"),
         (lambda: MemberLinear(2, 2, 1.5), "'n_members' parameter of MemberLinear"),
         (lambda: MemberScale(2, -1), "'n_members' parameter of MemberScale"),
         (lambda: MemberScale(2, 2, scale_init="one"), "'ones', 'signs' or 'normal'"),

@@ -266,7 +266,7 @@ def test_every_parameter_has_the_dtype_asked_for(norm, dtype):
     assert {p.dtype for p in mlp.parameters()} == {dtype}
 
 
-@pytest.mark.parametrize("bad", [(0,), (-1, 3), (2.5,), ("a",)])
+@pytest.mark.parametrize("bad", [(0,), (-1, 3), (2.5,), ("a",), True, (8, True)])
 def test_hidden_layer_sizes_are_checked(bad):
     with pytest.raises(ValueError, match="'hidden_layer_sizes' parameter of X must"):
         check_hidden_layer_sizes(bad, owner="X")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sknorm._registry import Registry
+from sknorm.nn._counts import is_count
 
 __all__ = [
     "EMBEDDINGS",
@@ -90,8 +90,7 @@ def require_count(
     embedding: Embedding, parameter: str, *, at_least: int = 1, optional: bool = False
 ) -> None:
     value = getattr(embedding, parameter)
-    is_count = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    valid = (is_count and value >= at_least) or (optional and value is None)
+    valid = is_count(value, at_least=at_least) or (optional and value is None)
     rule = f"an integer of at least {at_least}" + (", or None" if optional else "")
     require(valid, embedding, parameter, rule)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from sknorm.nn._counts import is_count
 from sknorm.nn._layers import SAMPLE_ROWS
 from sknorm.nn.embeddings import resolve_embedding
 
@@ -204,7 +204,7 @@ class TabularInputs(nn.Module):
 
 
 def _check_count(parameter: str, value: Any) -> None:
-    if not _is_integer(value, at_least=1):
+    if not is_count(value):
         raise ValueError(
             f"The {parameter!r} parameter of TabularNetwork must be an integer of at "
             f"least 1. Got {value!r}."
@@ -212,12 +212,12 @@ def _check_count(parameter: str, value: Any) -> None:
 
 
 def _check_columns(n_numeric: Any, cardinalities: Any) -> None:
-    if not _is_integer(n_numeric, at_least=0):
+    if not is_count(n_numeric, at_least=0):
         raise ValueError(
             "The 'n_numeric' parameter of TabularNetwork must be an integer of at "
             f"least 0. Got {n_numeric!r}."
         )
-    if not all(_is_integer(c, at_least=1) for c in cardinalities):
+    if not all(is_count(c) for c in cardinalities):
         raise ValueError(
             "The 'cardinalities' parameter of TabularNetwork must hold integers of at "
             f"least 1, one for each categorical column. Got {cardinalities!r}."
@@ -227,7 +227,3 @@ def _check_columns(n_numeric: Any, cardinalities: Any) -> None:
             "TabularNetwork needs at least one column. Got n_numeric=0 and no "
             "cardinalities."
         )
-
-
-def _is_integer(value: Any, *, at_least: int) -> bool:
-    return isinstance(value, numbers.Integral) and int(value) >= at_least

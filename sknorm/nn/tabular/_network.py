@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sknorm.nn import _layers
+from sknorm.nn._counts import is_count
 from sknorm.nn._layers import SAMPLE_ROWS, Site
 from sknorm.nn.activations import resolve_activation
 from sknorm.nn.embeddings import NoEmbedding, resolve_embedding
@@ -168,7 +169,8 @@ class TabularNetwork(nn.Module):
         super().__init__()
         owner = type(self).__name__
         sizes = check_hidden_layer_sizes(hidden_layer_sizes, owner=owner)
-        _check_choices(architecture, sizes, norm_position, members, dropout, n_members)
+        check_architecture(architecture, sizes, norm_position, owner=owner)
+        _check_choices(members, dropout, n_members)
         phi = resolve_activation(activation, owner=owner)
         normalizer = resolve_norm(norm, owner=owner)
         scheme = resolve_initializer(init, owner=owner)
@@ -316,22 +318,28 @@ class TabularNetwork(nn.Module):
         ]
 
 
-def _check_choices(
-    architecture: Any,
-    sizes: tuple[int, ...],
-    norm_position: Any,
-    members: Any,
-    dropout: Any,
-    n_members: Any,
+def check_architecture(
+    architecture: str, sizes: tuple[int, ...], norm_position: str, *, owner: str
 ) -> None:
-    """Raise a ValueError if one of the network's own parameters is out of range."""
+    """Raise an error if there is no such network.
 
-    def refuse(parameter: str, rule: str, got: Any) -> None:
-        raise ValueError(
-            f"The {parameter!r} parameter of TabularNetwork must be {rule}. Got "
-            f"{got!r}."
-        )
+    Parameters
+    ----------
+    architecture : str
+        Its name.
+    sizes : tuple of int
+        Units of its hidden layers.
+    norm_position : str
+        Where norm layers stand.
+    owner : str
+        Whose parameters they are, for the error message.
 
+    Raises
+    ------
+    ValueError
+        If a name is unknown, or they don't go together.
+    """
+    refuse = functools.partial(_refuse, owner)
     if architecture not in ("mlp", "resnet"):
         refuse("architecture", "'mlp' or 'resnet'", architecture)
     if architecture == "resnet" and not sizes:
@@ -342,11 +350,22 @@ def _check_choices(
     if architecture == "resnet" and norm_position == "after":
         rule = "'before' for architecture='resnet', whose blocks start with the norm"
         refuse("norm_position", rule, norm_position)
+
+
+def _refuse(owner: str, parameter: str, rule: str, got: Any) -> None:
+    raise ValueError(
+        f"The {parameter!r} parameter of {owner} must be {rule}. Got {got!r}."
+    )
+
+
+def _check_choices(members: Any, dropout: Any, n_members: Any) -> None:
+    """Raise a ValueError if one of the network's own parameters is out of range."""
+    refuse = functools.partial(_refuse, "TabularNetwork")
     if members not in ("batch_ensemble", "mini", "independent"):
         refuse("members", "'batch_ensemble', 'mini' or 'independent'", members)
     if not (isinstance(dropout, numbers.Real) and 0 <= float(dropout) < 1):
         refuse("dropout", "a number of at least 0 and less than 1", dropout)
-    if not (isinstance(n_members, numbers.Integral) and int(n_members) >= 1):
+    if not is_count(n_members):
         refuse("n_members", "an integer of at least 1", n_members)
 
 
