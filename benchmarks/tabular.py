@@ -6,12 +6,13 @@ validation parts and scored on its test part. Then those without one, in five sh
 folds beside peers at their defaults, which take turns on each fold.
 
 All of it takes hours. With ``--results FILE`` each fit is written down when it is done,
-and not done again.
+and not done again, except for ours once its version or defaults are others.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import time
 import warnings
@@ -35,6 +36,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from sknorm import __version__
 from sknorm.neural_network import TabularNetClassifier, TabularNetRegressor
 
 # What is wanted of the mean over seeds; of the others the best published figure.
@@ -114,6 +116,12 @@ PEERS = {
 }
 
 
+def our_defaults(task):
+    """Return a digest of our version and of the defaults that scores depend on."""
+    told = __version__, sorted(tabular(task, None).get_params().items())
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:8]
+
+
 class Results:
     """Scores and seconds of fits, in a file if there is one."""
 
@@ -123,29 +131,43 @@ class Results:
         if path is not None and path.exists():
             for line in path.read_text().splitlines():
                 row = json.loads(line)
-                self.known[self._key(row)] = row["score"], row["seconds"]
+                self.known[self._key(row)] = row["score"], row["seconds"], row["date"]
+        self._shown = set()
 
     @staticmethod
     def _key(row):
-        return tuple(row[name] for name in ("set", "seed", "fold", "peer"))
+        # Peers have no defaults here; rows of ours without are of unknown ones.
+        names = "set", "seed", "fold", "peer", "defaults"
+        return tuple(row.get(name) for name in names)
 
-    def get(self, row, work):
+    def get(self, row, task, work):
         """Return what is known of a fit, or what comes of the work."""
+        if row["peer"] == "sknorm":
+            row = {**row, "version": __version__, "defaults": our_defaults(task)}
         key = self._key(row)
         if key not in self.known:
+            today = f"{date.today():%Y-%m-%d}"
             score, seconds = work()
-            self.known[key] = score, seconds
+            self.known[key] = score, seconds, today
             if self.path is not None:
                 row = {
                     **row,
                     "score": round(score, 6),
                     "seconds": round(seconds, 1),
                     "threads": torch.get_num_threads(),
-                    "date": f"{date.today():%Y-%m-%d}",
+                    "date": today,
                 }
                 with self.path.open("a") as file:
                     file.write(json.dumps(row) + "\n")
-        return self.known[key]
+        *result, day = self.known[key]
+        self._shown.add(day)
+        return result
+
+    def print_dates(self):
+        """Print from when the fits are that were asked for since this was printed."""
+        if self._shown:
+            print(f"fits from {min(self._shown)} to {max(self._shown)}")
+        self._shown.clear()
 
 
 def fit_and_score(model, X, y, train, test, metric):
@@ -184,6 +206,7 @@ def fixed(sets, names, seeds, known):
         results = [
             known.get(
                 {"set": name, "seed": seed, "fold": None, "peer": "sknorm"},
+                info["task"],
                 partial(fit_and_score, tabular(info["task"], seed), *parts),
             )
             for seed in seeds
@@ -200,6 +223,7 @@ def fixed(sets, names, seeds, known):
             + ", ".join(f"{k} {v:.4g}" for k, v in info["published"].items()),
             flush=True,
         )
+    known.print_dates()
 
 
 def folded(sets, names, seeds, peers, known):
@@ -222,6 +246,7 @@ def folded(sets, names, seeds, peers, known):
                     model = PEERS[peer](info["task"], seed)
                     score, taken = known.get(
                         {"set": name, "seed": seed, "fold": fold, "peer": peer},
+                        info["task"],
                         partial(fit_and_score, model, *parts),
                     )
                     scores[peer].append(score)
@@ -247,6 +272,7 @@ def folded(sets, names, seeds, peers, known):
                 for peer, rank in zip(peers, mean_rank, strict=True)
             )
         )
+    known.print_dates()
 
 
 def main():
