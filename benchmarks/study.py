@@ -3,8 +3,9 @@
 On training rows of public tables alone: a quarter of them, another one with each seed,
 is what networks are scored on. Around one setting a single parameter changes at a time,
 and init and norm together. What is printed is the error beside that of the setting
-itself, on the same rows: 1 is as good, 0.9 a tenth less. The networks are smaller than
-the defaults, so that the study takes minutes; docs/study.md holds its tables.
+itself, on the same rows: 1 is as good, 0.9 a tenth less. With ``--measure log_loss`` it
+is the log loss, of tables with classes alone. The networks are smaller than the
+defaults, so that the study takes minutes; docs/study.md holds its tables.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import torch
 from _machine import heading
 from accuracy import DATA
 from joblib import Parallel, delayed, parallel_config
+from sklearn.metrics import log_loss
 
 from sknorm.exceptions import DivergenceError
 from sknorm.neural_network import TabularNetClassifier, TabularNetRegressor
@@ -54,6 +56,7 @@ INITS = [
 ]
 NORMS = ["none", "batch", "layer", "rms"]
 AVERAGES = ["none", "polynomial", "ema", "swa"]
+SMOOTHINGS = [0.0, 0.03, 0.1]
 ALONE = {
     "embedding": ["none", "linear", "plr", "pbld", "ple", "ple_tree"],
     "members": [
@@ -67,6 +70,10 @@ ALONE = {
     "averaging": AVERAGES,
     # Where rows held out tell when to end, in the midst of the schedule.
     "ended early": [{"max_epochs": "auto", "averaging": name} for name in AVERAGES],
+    "smoothed, ended early": [
+        {"label_smoothing": share, "max_epochs": "auto", "averaging": "polynomial"}
+        for share in SMOOTHINGS
+    ],
 }
 
 
@@ -98,7 +105,7 @@ def training_rows(name, info):
     return frame, y
 
 
-def error(name, info, changes, seed):
+def error(name, info, changes, seed, measure):
     """Return a network's error on rows it hasn't seen, infinite if it diverges."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
@@ -109,9 +116,13 @@ def error(name, info, changes, seed):
     cls = TabularNetClassifier if is_class else TabularNetRegressor
     model = cls(**{**SETTING, **changes}, random_state=seed)
     try:
-        predicted = model.fit(X.iloc[fitted], y[fitted]).predict(X.iloc[scored])
+        model.fit(X.iloc[fitted], y[fitted])
     except DivergenceError:
         return math.inf
+    if measure == "log_loss":
+        proba = model.predict_proba(X.iloc[scored])
+        return float(log_loss(y[scored], proba, labels=model.classes_))
+    predicted = model.predict(X.iloc[scored])
     if is_class:
         return float(np.mean(predicted != y[scored]))
     return float(np.sqrt(np.mean((predicted - y[scored]) ** 2)))
@@ -140,12 +151,15 @@ def main():
     parser.add_argument("--seeds", type=int, default=2, help="how many, at least 2")
     parser.add_argument("--sets", nargs="*", default=SETS)
     parser.add_argument("--tables", nargs="*", choices=settings(), default=settings())
+    parser.add_argument("--measure", choices=["error", "log_loss"], default="error")
     parser.add_argument("--jobs", type=int, default=-1, help="processes")
     args = parser.parse_args()
     if not DATA.exists():
         print(f"{DATA} isn't there: no tables to study.")
         return
     known = json.loads((DATA / "datasets.json").read_text())
+    if args.measure == "log_loss":
+        args.sets = [s for s in args.sets if known[s]["task"] == "classification"]
     wanted = {name: settings()[name] for name in args.tables}
     everything = {repr(c): c for rows in wanted.values() for _, c in rows}
     base = repr({})
@@ -157,7 +171,7 @@ def main():
     # A library's threads would fight over the cores with the processes.
     with parallel_config("loky", n_jobs=args.jobs, inner_max_num_threads=1):
         found = Parallel(batch_size=1, verbose=1)(
-            delayed(error)(name, known[name], everything[key], seed)
+            delayed(error)(name, known[name], everything[key], seed, args.measure)
             for key, name, seed in works
         )
     errors = {key: np.reshape([], (0, args.seeds)).tolist() for key in everything}
@@ -165,6 +179,7 @@ def main():
         errors[works[start][0]].append(found[start : start + args.seeds])
     print(heading(["sknorm", "scikit-learn", "torch"], 1))
     print(f"around {SETTING}; {args.seeds} seeds, at most {ROWS} rows of a table")
+    print(f"{args.measure} beside that of the setting itself")
     for title, rows in wanted.items():
         report(title, [(label, repr(c)) for label, c in rows], errors, base, args.sets)
 

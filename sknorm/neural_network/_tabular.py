@@ -16,13 +16,14 @@ from sknorm._validation import (
     Interval,
     StrOptions,
     check_target,
-    validate_data,
 )
 from sknorm.neural_network._base import BaseNormMLP
 from sknorm.nn.embeddings import Embedding, resolve_embedding
+from sknorm.nn.mlp import check_hidden_layer_sizes
 from sknorm.nn.tabular import TabularNetwork
+from sknorm.nn.tabular._network import check_architecture
 from sknorm.preprocessing import TableStandardizer
-from sknorm.preprocessing._table_columns import as_frame
+from sknorm.preprocessing._table_input import check_table
 
 __all__ = ["BaseTabularNet", "spread"]
 
@@ -64,20 +65,14 @@ class BaseTabularNet(BaseNormMLP):
 
     def _check_names(self):
         super()._check_names()
-        resolve_embedding(self.embedding, owner=type(self).__name__)
+        owner = type(self).__name__
+        resolve_embedding(self.embedding, owner=owner)
+        sizes = check_hidden_layer_sizes(self.hidden_layer_sizes, owner=owner)
+        check_architecture(self.architecture, sizes, self.norm_position, owner=owner)
 
     def _check_data(self, X, y=None, *, reset, dtype):
         """Validate what can be seen before columns are told apart."""
-        frame = as_frame(X, type(self).__name__)
-        if frame is None:
-            X = validate_data(self, X, reset=reset, dtype=None, ensure_all_finite=False)
-        else:
-            validate_data(self, X, reset=reset, skip_check_array=True)
-            if not frame.shape[0]:
-                raise ValueError(
-                    f"Found array with 0 sample(s) (shape={frame.shape}) while a "
-                    f"minimum of 1 is required by {type(self).__name__}."
-                )
+        X = check_table(self, X, reset=reset)
         if y is None and not reset:
             return X
         y = check_target(self, y)
@@ -196,4 +191,5 @@ def spread(members):
     ndarray
         float64, without Bessel's correction: it is that of these members.
     """
-    return members.double().std(dim=1, correction=0).cpu().numpy()
+    # There first: not every device has doubles.
+    return members.cpu().double().std(dim=1, correction=0).numpy()

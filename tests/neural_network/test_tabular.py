@@ -331,6 +331,26 @@ class TestBadInput:
         with pytest.raises(ValueError, match=r"'numeric' parameter.*'quantle'"):
             TabularNetClassifier(**SMALL, numeric="quantle").fit(*frame)
 
+    @pytest.mark.parametrize(
+        ("parameters", "message"),
+        [
+            ({"norm_position": "after"}, "'norm_position' parameter of TabularNetC"),
+            ({"hidden_layer_sizes": ()}, "'hidden_layer_sizes' parameter of TabularNe"),
+        ],
+    )
+    def test_what_residual_blocks_need(self, frame, parameters, message):
+        model = TabularNetClassifier(**SMALL | parameters, architecture="resnet")
+        with pytest.raises(ValueError, match=message):
+            model.fit(*frame)
+        assert not hasattr(model, "table_"), "it was found late"
+
+    def test_numbers_in_lists_stay_numbers(self):
+        X = [[float(i), "ab"[i % 2]] for i in range(20)]
+        y = [0, 1] * 10
+        model = TabularNetClassifier(**SMALL).fit(X, y)
+        assert model.table_.kinds_ == {0: "quantile", 1: "category"}
+        assert set(model.predict(X)) <= {0, 1}
+
     def test_a_query_and_twins(self, frame):
         X, y = frame
         with pytest.raises(TypeError, match=r"X\.collect\(\)"):
