@@ -42,7 +42,7 @@ _TELLING, _ENOUGH, _PART = 50, 50_000, 0.2
 _PATIENCE = 1 / 3
 # How often other rows are held out, and up to how many rows that is more than once: of
 # few, it matters which.
-_PILOTS, _FEW = 3, 2_000
+_PILOTS, _FEW = 3, 5_000
 
 
 class BaseTabularNet(BaseNormMLP):
