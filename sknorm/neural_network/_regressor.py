@@ -177,7 +177,8 @@ class NormMLPRegressor(BaseNetRegressor):
         Whether the network predicts with an average of its weights over the steps:
         ``"ema"`` looks back on some 200 of them, ``"polynomial"`` on a tenth of those
         so far, ``"swa"`` takes the last quarter in equal shares. Running statistics of
-        batch norms are not averaged.
+        batch norms are not averaged. Each call of ``partial_fit`` goes on from the
+        average, and begins one of its own.
     max_epochs : int, default=30
         Passes over the data.
     batch_size : int or "auto", default="auto"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -12,6 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from sknorm.nn._counts import is_count
 from sknorm.nn.initializers._scheme import (
     INITIALIZERS,
     Initializer,
@@ -76,8 +76,7 @@ class LSUV(Initializer):
     def _validate(self) -> None:
         valid_tol = is_number(self.tol) and self.tol > 0
         require(valid_tol, self, "tol", "a finite number greater than 0")
-        valid_iter = isinstance(self.max_iter, numbers.Integral) and self.max_iter >= 1
-        require(valid_iter, self, "max_iter", "an integer of at least 1")
+        require(is_count(self.max_iter), self, "max_iter", "an integer of at least 1")
         rule = "a scheme that needs no data, such as 'orthogonal'"
         require(not self._scheme.data_dependent, self, "base", rule)
 

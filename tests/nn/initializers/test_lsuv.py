@@ -81,6 +81,7 @@ def test_lsuv_meets_infinity(value):
     [
         (lambda: LSUV(tol=0), r"'tol' parameter of LSUV.*greater than 0. Got 0"),
         (lambda: LSUV(max_iter=0), r"'max_iter' parameter of LSUV.*Got 0"),
+        (lambda: LSUV(max_iter=True), r"'max_iter' parameter of LSUV.*Got True"),
         (lambda: LSUV(max_iter=1.5), r"'max_iter' parameter of LSUV.*integer"),
         (
             lambda: LSUV(base="orthogonl"),
