@@ -38,11 +38,9 @@ _STEPS, _ROWS, _FEWEST, _MOST = 4_000, 13_000, 10, 100
 # rule that takes all the epochs: nothing but rows not learned from can tell. More rows
 # than that are passed too few times to be learned by heart.
 _TELLING, _ENOUGH, _PART = 50, 50_000, 0.2
-# The part of a schedule for which the loss on those rows may fail to fall.
-_PATIENCE = 1 / 3
 # How often other rows are held out, and up to how many rows that is more than once: of
 # few, it matters which.
-_PILOTS, _FEW = 3, 5_000
+_PILOTS, _FEW = 3, 2_000
 
 
 class BaseTabularNet(BaseNormMLP):
@@ -148,14 +146,13 @@ class BaseTabularNet(BaseNormMLP):
         pilot.verbose, pilot._aim = min(int(self.verbose), 1), ", when to end"
         part, valid = pilot._hold_out(train, rng)
         planned = self._planned(len(part.codes))
-        patience = math.ceil(_PATIENCE * planned)
-        pilot.early_stopping, pilot.tol, pilot.n_iter_no_change = True, 0.0, patience
+        # To the end: with patience, a loss that falls again late would be missed.
         pilot._fit_table(part, valid, rng)
         losses = pilot.validation_loss_curve_
-        best = int(np.nanargmin([math.inf, *losses]))
-        if len(losses) < min(planned, best + patience):
+        if len(losses) < planned:
             # skorch ends a fit that is interrupted as if it were done.
             raise KeyboardInterrupt
+        best = int(np.nanargmin([math.inf, *losses]))
         # Of a loss that was never a number there is nothing to learn.
         return best / planned if best else 1.0
 
