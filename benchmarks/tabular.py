@@ -104,7 +104,10 @@ def from_pytabkit(name, task, seed):
     import pytabkit
 
     kind = "Classifier" if task == "classification" else "Regressor"
-    return getattr(pytabkit, f"{name}_{kind}")(random_state=seed, device="cpu")
+    # It takes all processors otherwise, whatever torch was told.
+    return getattr(pytabkit, f"{name}_{kind}")(
+        random_state=seed, device="cpu", n_threads=torch.get_num_threads()
+    )
 
 
 PEERS = {

@@ -198,7 +198,7 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
     # -- what the two estimators differ in ---------------------------------------------
 
     @abstractmethod
-    def _make_targets(self, y, sample_weight, classes):
+    def _make_targets(self, y, classes):
         """Return the coding of ``y``; ``classes`` names labels that may yet come."""
 
     @abstractmethod
@@ -236,7 +236,7 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
 
     def _fit_table(self, train, valid, rng, last=None, *, go_on=False):
         """Train on a table, and return the rows to validate on or None."""
-        self._learn_columns(train, go_on=go_on)
+        self._learn_scales(train, go_on=go_on)
         rows = self._as_rows(train)
         valid = None if valid is None else self._as_rows(valid)
         schedule, callbacks = resolve_schedule(
@@ -264,7 +264,7 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         train, _ = self._check(
             X, y, sample_weight, None, None, go_on=go_on, classes=classes
         )
-        self._learn_columns(train, go_on=go_on)
+        self._learn_scales(train, go_on=go_on)
         rows = self._as_rows(train)
         self._require_validation(None)
         if go_on:
@@ -314,7 +314,7 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         sample_weight = check_sample_weight(sample_weight, y)
         y = self._check_y(y)
         if not go_on:
-            self._targets = self._make_targets(y, sample_weight, classes)
+            self._targets = self._make_targets(y, classes)
         train = self._encode(X, y, sample_weight)
         if (X_val is None) != (y_val is None):
             raise ValueError(
@@ -359,8 +359,6 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         """Return the rows that count with coded targets and with their weights."""
         codes = self._targets.encode(y)
         weight = self._row_weights(codes, sample_weight)
-        if not np.issubdtype(codes.dtype, np.integer) or codes.ndim > 1:
-            codes = codes.astype(self.dtype)
         table = _Table(X, codes, weight)
         if weight is not None and not weight.all():
             # A row of weight zero must not reach batch statistics or a data-dependent
@@ -374,8 +372,10 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
     def _after_training(self, valid):
         """Learn what the validation rows, or None, have to say about the network."""
 
-    def _learn_columns(self, train, *, go_on):
-        """Learn what the columns need before they are numbers: nothing here."""
+    def _learn_scales(self, train, *, go_on):
+        """Learn what makes numbers near N(0, 1) of what is trained on."""
+        if not go_on:
+            self._targets.learn_units(train.codes, train.weight)
 
     def _numbers(self, X):
         """Return validated rows as the array that the network is given."""
@@ -384,12 +384,15 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
     def _as_rows(self, table):
         """Return a table as tensors, with weights of mean 1 or None."""
         X, weight = as_tensor(self._numbers(table.X)), table.weight
+        y = self._targets.in_units(table.codes)
+        if not np.issubdtype(y.dtype, np.integer) or y.ndim > 1:
+            y = y.astype(self.dtype)
         if weight is None or not np.ptp(weight):
-            return Rows(X, as_tensor(table.codes))
+            return Rows(X, as_tensor(y))
         # By the largest first: the mean of weights near the largest double overflows.
         weight = weight / weight.max()
         weight = (weight / weight.mean()).astype(self.dtype)
-        return Rows(X, as_tensor(table.codes), as_tensor(weight))
+        return Rows(X, as_tensor(y), as_tensor(weight))
 
     def _hold_out(self, table, rng):
         """Split a table into a training and a validation part."""

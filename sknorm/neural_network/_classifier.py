@@ -190,7 +190,7 @@ class BaseNetClassifier(ClassifierMixin, BaseNormMLP):
             )
         return column_or_1d(y, warn=True)
 
-    def _make_targets(self, y, sample_weight, classes):
+    def _make_targets(self, y, classes):
         if y.ndim == 2:
             return IndicatorTargets(y.shape[1])
         return ClassTargets(y if classes is None else classes)

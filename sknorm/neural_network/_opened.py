@@ -218,7 +218,7 @@ def _fresh(estimator: Any, X: Any, y: Any) -> OpenedNetwork:
     source = 0 if twin.random_state is None else twin.random_state
     seed = check_random_state(source).randint(np.iinfo(np.int32).max)
     rng = np.random.default_rng(seed)
-    twin._learn_columns(table, go_on=False)
+    twin._learn_scales(table, go_on=False)
     rows = twin._as_rows(table)
     net = twin._make_net(rows, rng, constant, [], go_on=False)
     return _opened(twin, net, rows, True, is_fitted=False)

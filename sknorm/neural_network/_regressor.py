@@ -104,8 +104,8 @@ class BaseNetRegressor(RegressorMixin, BaseNormMLP):
             y, dtype="float64", ensure_2d=False, input_name="y", estimator=self
         )
 
-    def _make_targets(self, y, sample_weight, classes):
-        return RealTargets(y, sample_weight)
+    def _make_targets(self, y, classes):
+        return RealTargets(y.shape[1:])
 
     def _encode(self, X, y, sample_weight):
         if sample_weight is not None and not sample_weight.all():

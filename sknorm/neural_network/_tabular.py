@@ -77,8 +77,8 @@ class BaseTabularNet(BaseNormMLP):
         check_consistent_length(X, y)
         return X, y
 
-    def _learn_columns(self, train, *, go_on):
-        """Fit what makes numbers of the columns, on the rows that are trained on."""
+    def _learn_scales(self, train, *, go_on):
+        super()._learn_scales(train, go_on=go_on)
         if go_on:
             return
         self.table_ = TableStandardizer(

@@ -367,6 +367,6 @@ class TabularNetRegressor(BaseTabularNet, BaseNetRegressor):
             return Pinball(np.atleast_1d(self.quantiles).tolist())
         return Tweedie(self.power) if kind is Tweedie else kind()
 
-    def _make_targets(self, y, sample_weight, classes):
+    def _make_targets(self, y, classes):
         several = self.loss == "quantile" and np.ndim(self.quantiles) > 0
-        return RealTargets(y, sample_weight, self._regression_loss(), several=several)
+        return RealTargets(y.shape[1:], self._regression_loss(), several=several)

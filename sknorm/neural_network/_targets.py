@@ -23,7 +23,20 @@ from sknorm.statistics import Moments
 __all__ = ["ClassTargets", "IndicatorTargets", "RealTargets"]
 
 
-class ClassTargets:
+class _Targets:
+    """Targets that are trained on as they are encoded."""
+
+    def learn_units(
+        self, encoded: np.ndarray, sample_weight: np.ndarray | None
+    ) -> None:
+        """Learn the units to train in from the rows that are trained on."""
+
+    def in_units(self, encoded: np.ndarray) -> np.ndarray:
+        """Return encoded targets as the loss takes them."""
+        return encoded
+
+
+class ClassTargets(_Targets):
     """One label of any dtype a row, coded as the index into the sorted classes.
 
     Parameters
@@ -116,7 +129,7 @@ class ClassTargets:
         return output[:, 1] - output[:, 0] if self.n_outputs == 2 else output
 
 
-class IndicatorTargets:
+class IndicatorTargets(_Targets):
     """Any number of labels a row, given as columns of 0 and 1.
 
     Parameters
@@ -177,7 +190,7 @@ class IndicatorTargets:
         return output
 
 
-class RealTargets:
+class RealTargets(_Targets):
     """Real numbers, trained on in units of their own.
 
     That is their mean and standard deviation, or, where the network predicts the
@@ -185,10 +198,8 @@ class RealTargets:
 
     Parameters
     ----------
-    y : ndarray of shape (n_samples,) or (n_samples, n_outputs)
-        The training targets.
-    sample_weight : ndarray of shape (n_samples,) or None
-        Their weights.
+    shape : tuple of int
+        Of the targets of one row, ``()`` if it has but one.
     loss : Loss, default=None
         What the network is trained on, squared error if None.
     several : bool, default=False
@@ -196,29 +207,18 @@ class RealTargets:
     """
 
     def __init__(
-        self,
-        y: np.ndarray,
-        sample_weight: np.ndarray | None,
-        loss: Loss | None = None,
-        *,
-        several: bool = False,
+        self, shape: tuple[int, ...], loss: Loss | None = None, *, several: bool = False
     ) -> None:
-        columns = y.reshape(len(y), -1)
-        moments = Moments.from_array(columns, sample_weight)
         self._loss = SquaredError() if loss is None else loss
-        self.shape = y.shape[1:]
+        self.shape = shape
         per_target = self._loss.outputs_per_target
-        self.predicted_shape = (*self.shape, per_target) if several else self.shape
-        self.n_outputs = columns.shape[1] * per_target
-        if self._loss.predicts_logs:
-            self.mean = np.zeros(columns.shape[1])
-            self.scale = np.where(moments.mean > 0, moments.mean, 1.0)
-        else:
-            self.mean = moments.mean
-            self.scale = np.where(moments.is_constant(), 1.0, moments.std())
+        self.predicted_shape = (*shape, per_target) if several else shape
+        n_columns = math.prod(shape)
+        self.n_outputs = n_columns * per_target
+        self.mean, self.scale = np.zeros(n_columns), np.ones(n_columns)
 
     def encode(self, y: np.ndarray) -> np.ndarray:
-        """Return targets in their own units as columns.
+        """Return targets as columns, checked.
 
         Raises
         ------
@@ -232,9 +232,22 @@ class RealTargets:
                 f"fit. Got an array of shape {y.shape!r}."
             )
         self._loss.check_target(as_tensor(y))
-        codes = y.reshape(len(y), -1) - self.mean
-        codes /= self.scale
-        return codes
+        return y.reshape(len(y), -1)
+
+    def learn_units(
+        self, encoded: np.ndarray, sample_weight: np.ndarray | None
+    ) -> None:
+        """Learn the units to train in from the rows that are trained on."""
+        moments = Moments.from_array(encoded, sample_weight)
+        if self._loss.predicts_logs:
+            self.scale = np.where(moments.mean > 0, moments.mean, 1.0)
+        else:
+            self.mean = moments.mean
+            self.scale = np.where(moments.is_constant(), 1.0, moments.std())
+
+    def in_units(self, encoded: np.ndarray) -> np.ndarray:
+        """Return encoded targets in the units learned."""
+        return (encoded - self.mean) / self.scale
 
     def loss(self) -> Loss:
         """Return the loss the network is trained on."""

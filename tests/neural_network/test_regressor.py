@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from skorch.callbacks import Callback
 
 from sknorm.neural_network import NormMLPRegressor
 from sknorm.neural_network._schedules import SCHEDULES
@@ -45,6 +46,24 @@ def test_the_loss_starts_near_one_whatever_the_units(table):
     # has variance 2 in expectation.
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-3)
     assert 1 < losses[0] < 3
+
+
+class Listener(Callback):
+    """Keeps the targets that a net is trained on."""
+
+    def on_train_begin(self, net, X=None, y=None, **kwargs):
+        self.y = X.y
+
+
+def test_rows_set_aside_have_no_say_in_the_units(table):
+    X, y = table
+    heard = Listener()
+    quick(
+        max_epochs=1, early_stopping=True, validation_fraction=0.5, callbacks=[heard]
+    ).fit(X, np.exp(3 * y))
+    assert len(heard.y) == 150
+    np.testing.assert_allclose(heard.y.mean(0), 0, atol=1e-6)
+    np.testing.assert_allclose(heard.y.std(0, correction=0), 1, rtol=1e-5)
 
 
 def test_shapes_of_one_and_many_outputs(table):

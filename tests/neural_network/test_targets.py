@@ -107,26 +107,32 @@ def test_indicator_matrix():
         targets.class_weights(y, {1: 2}, None)
 
 
+def learned(y, sample_weight=None):
+    """Return targets in units of these, and the same in their units."""
+    targets = RealTargets(y.shape[1:])
+    encoded = targets.encode(y)
+    targets.learn_units(encoded, sample_weight)
+    return targets, targets.in_units(encoded)
+
+
 def test_real_targets_are_standardized_and_given_back():
     y = np.array([[1.0, 1e9], [3.0, 1e9 + 4]])
-    targets = RealTargets(y, None)
-    coded = targets.encode(y)
+    targets, coded = learned(y)
     np.testing.assert_allclose(coded, [[-1, -1], [1, 1]], rtol=1e-12)
     np.testing.assert_array_equal(targets.decode(coded), y)
-    assert RealTargets(y[:, 0], None).decode(coded[:, :1]).shape == (2,)
+    assert learned(y[:, 0])[0].decode(coded[:, :1]).shape == (2,)
 
 
 def test_real_targets_weights_and_constant():
-    y = np.array([0.0, 4.0])
-    targets = RealTargets(y, np.array([3.0, 1.0]))
+    targets, _ = learned(np.array([0.0, 4.0]), np.array([3.0, 1.0]))
     assert targets.mean.tolist() == [1.0]
     np.testing.assert_allclose(targets.scale, [3**0.5])
-    constant = RealTargets(np.full(3, 7.0), None)
+    constant, coded = learned(np.full(3, 7.0))
     assert constant.scale.tolist() == [1.0]
-    assert constant.encode(np.full(3, 7.0)).ravel().tolist() == [0, 0, 0]
+    assert coded.ravel().tolist() == [0, 0, 0]
 
 
 def test_real_targets_refuse_another_width():
-    targets = RealTargets(np.zeros((3, 2)), None)
+    targets = RealTargets((2,))
     with pytest.raises(ValueError, match="as at the first fit"):
         targets.encode(np.zeros((3, 3)))
