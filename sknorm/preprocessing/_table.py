@@ -31,8 +31,9 @@ from sknorm.preprocessing._table_columns import (
 from sknorm.preprocessing._table_dates import angles, elapsed_days, varying_cycles
 from sknorm.preprocessing._table_input import check_table
 from sknorm.preprocessing._table_kinds import (
-    check_alike,
+    alike,
     counted,
+    families_of,
     kinds_of,
     listed,
     named_positions,
@@ -91,7 +92,7 @@ class TableStandardizer(TransformerMixin, BaseEstimator):
         its numbers are standardized with: a name as in ``numeric``, or the class of a
         transformer.
     categories_ : dict
-        By column of categories the list of them, in order.
+        By column of categories the list of them, in order, see Notes.
     cardinalities_ : list of int
         For each column of whole numbers how many there are, with 0. Empty unless
         ``categories="ordinal"``.
@@ -146,9 +147,11 @@ class TableStandardizer(TransformerMixin, BaseEstimator):
     hour from midnight, minutes being its fraction. Times are those a clock showed in
     their own time zone. Durations are numbers, in days.
 
-    Columns of objects are judged by what they hold: numbers, booleans or dates only, or
-    else categories. Those that can't be put in order are in that of their names. A
-    category is seen again if it is equal, as 1 and 1.0 are and 1 and "1" are not.
+    Columns of objects are judged by what they hold in ``fit``: numbers, booleans,
+    durations or dates only, or else categories. Categories are in the order of their
+    dtype if it has one, as ordered categories of pandas and polars' Enum do, else
+    sorted, and those that can't be in the order of their names. A category is seen
+    again if it is equal, as 1 and 1.0 are and 1 and "1" are not.
 
     Frames of pandas and polars, and of others that narwhals knows, give the same
     result.
@@ -287,7 +290,7 @@ class TableStandardizer(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         columns = self._read(X, reset=False)
-        check_alike(columns, self._families, self._labels())
+        columns = alike(columns, self._families, self._labels())
         return self._transform(X, columns)
 
     def get_feature_names_out(self, input_features=None):
@@ -344,10 +347,7 @@ class TableStandardizer(TransformerMixin, BaseEstimator):
         labels = self._labels()
         named = named_positions(self.categorical_features, labels)
         kinds = kinds_of(columns, named)
-        self._families = [
-            None if kind == "empty" else column.family
-            for kind, column in zip(kinds, columns, strict=True)
-        ]
+        self._families = families_of(columns)
         self._warn_of_empty([labels[j] for j in _positions(kinds, "empty")])
         self._dates = _positions(kinds, "date")
         self._scaled = [
@@ -436,11 +436,12 @@ class TableStandardizer(TransformerMixin, BaseEstimator):
     def _numbers(self, columns):
         """Return all that is numbers in the result."""
         scaled = self._scale(self._gather(columns))
-        dtype = np.dtype(self.dtype)
         width = len(self._outputs()) - len(self._passed)
-        out = np.zeros((len(scaled), width), dtype=dtype)
+        out = np.zeros((len(scaled), width), dtype=self.dtype)
         end = scaled.shape[1]
-        out[:, :end] = scaled
+        with np.errstate(over="ignore"):  # A number too large is refused by name.
+            out[:, :end] = scaled
+        self._refuse_too_large(out[:, :end])
         for j, cycle in self._cycles:
             if columns[j].family == "date":  # Without a value it may be any.
                 out[:, end : end + 2] = angles(columns[j].values, cycle)
@@ -458,6 +459,17 @@ class TableStandardizer(TransformerMixin, BaseEstimator):
                 out[:, end] = codes
                 end += 1
         return out
+
+    def _refuse_too_large(self, scaled):
+        too_large = ~np.isfinite(scaled).all(axis=0)
+        if too_large.any():
+            labels = self._labels()
+            named = [labels[self._scaled[k]] for k in np.flatnonzero(too_large)]
+            raise ValueError(
+                f"Input X contains a value too large for dtype({self.dtype!r}) once it "
+                f"is standardized, in {counted(named)}. Replace it, or set "
+                "numeric='quantile', whose results are bounded."
+            )
 
     def _gather(self, columns):
         """Return the columns that are to be scaled as a matrix of numbers."""

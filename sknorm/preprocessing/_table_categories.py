@@ -18,7 +18,7 @@ class Categories:
     """What was seen of a column of categories."""
 
     values: list[Any]
-    """The categories, in order."""
+    """The categories, in the order of their dtype, or sorted."""
     weights: np.ndarray
     """Weight of the rows of each; their number without weights."""
     has_missing: bool
@@ -68,7 +68,7 @@ def learn_categories(column: Column, weight: np.ndarray | None) -> Categories:
         minlength=len(column.distinct),
     )
     found = {v: w for v, w in zip(column.distinct, weights, strict=True) if w > 0}
-    values = _in_order(found)
+    values = list(found) if column.has_order else _in_order(found)
     return Categories(
         values, np.array([found[value] for value in values]), not there.all()
     )

@@ -6,10 +6,11 @@ for the other, and nothing beyond this module knows of any of them.
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from numbers import Real
 from typing import Any, Literal
@@ -47,6 +48,13 @@ class Column:
     missing; of text the positions in ``distinct``, -1 where missing."""
     distinct: tuple[Any, ...] = ()
     """What there is in a column of text, each once."""
+    has_order: bool = False
+    """Whether ``distinct`` is in an order that the column's dtype gives."""
+    exact: np.ndarray | None = None
+    """Integers or booleans that became floats for want of a missing value, with
+    anything where that is."""
+    objects: Column | None = None
+    """The same as text, where the family is but what these objects happen to be."""
 
     def missing(self) -> np.ndarray:
         """Return a mask of the missing values."""
@@ -60,10 +68,12 @@ class Column:
 
     def as_text(self) -> Column:
         """Return the values as positions in those that are distinct."""
+        if self.objects is not None:
+            return self.objects
         if self.family == "text":
             return self
         there = ~self.missing()
-        values = self.values[there]
+        values = (self.values if self.exact is None else self.exact)[there]
         if self.family == "date":
             values = values.astype("M8[us]")  # NumPy makes whole numbers of others.
         codes = np.full(len(self.values), -1)
@@ -72,7 +82,9 @@ class Column:
 
     def take(self, rows: np.ndarray) -> Column:
         """Return the values of some rows; what is distinct may be in none of them."""
-        return Column(self.family, self.values[rows], self.distinct)
+        exact = None if self.exact is None else self.exact[rows]
+        objects = None if self.objects is None else self.objects.take(rows)
+        return replace(self, values=self.values[rows], exact=exact, objects=objects)
 
 
 def as_frame(X: Any, owner: str) -> nw.DataFrame[Any] | None:
@@ -99,7 +111,8 @@ def as_frame(X: Any, owner: str) -> nw.DataFrame[Any] | None:
     try:
         frame = nw.from_native(X, pass_through=True)
     except DuplicateError as error:
-        twins = [name for name, count in Counter(X.columns).items() if count > 1]
+        names = getattr(X, "column_names", None) or list(X.columns)
+        twins = [name for name, count in Counter(names).items() if count > 1]
         raise ValueError(
             f"X has more than one column of the name {', '.join(map(repr, twins))}. "
             "Rename them, or drop all but one."
@@ -239,7 +252,8 @@ def from_objects(values: Sequence[Any], label: Any) -> Column:
     Returns
     -------
     Column
-        Of text unless all that isn't missing are booleans, numbers or dates.
+        Of text unless all that isn't missing are booleans, numbers, durations or
+        dates. Fewer rows may make another one.
     """
     try:
         codes, distinct = encode(values)
@@ -249,19 +263,26 @@ def from_objects(values: Sequence[Any], label: Any) -> Column:
         ) from error
     types = set(map(type, distinct))
     # The last one stands where the code is -1.
+    text = Column("text", codes, distinct)
+    guessed = functools.partial(Column, objects=text)
     if _all(types, bool, np.bool_):
-        return Column("boolean", np.array([*distinct, np.nan], dtype=float)[codes])
+        return guessed("boolean", np.array([*distinct, np.nan], dtype=float)[codes])
+    if _all(types, timedelta, np.timedelta64):  # NumPy's are integers to Python.
+        durations = np.array([*distinct, None], dtype="m8[us]")
+        return guessed("number", (durations / _DAY)[codes])
     if _all(types, Real, Decimal):
         numbers = [*map(float, distinct), np.nan]
-        return Column("number", np.array(numbers)[codes])
+        return guessed("number", np.array(numbers)[codes])
     if _all(types, date, np.datetime64):
         dates = [*map(_without_zone, distinct), None]
-        return Column("date", np.array(dates, dtype="M8[us]")[codes])
-    return Column("text", codes, distinct)
+        return guessed("date", np.array(dates, dtype="M8[us]")[codes])
+    return text
 
 
 def _read_series(series: Any) -> Column:
     dtype = series.dtype
+    if isinstance(dtype, nw.Enum):
+        return _read_ordered(series)
     if isinstance(dtype, _TEXT):
         return _read_text(series)
     if isinstance(dtype, _UNUSABLE):
@@ -271,7 +292,29 @@ def _read_series(series: Any) -> Column:
         )
     if isinstance(dtype, nw.Datetime) and dtype.time_zone is not None:
         series = series.dt.replace_time_zone(None)
+    if isinstance(dtype, (nw.Int128, nw.UInt128)):  # NumPy knows of none.
+        return from_objects(series.to_list(), series.name)
+    if (dtype.is_integer() or isinstance(dtype, nw.Boolean)) and series.null_count():
+        return _read_with_gaps(series, dtype)
     return _read_values(series.to_numpy(), series.name)
+
+
+def _read_with_gaps(series: Any, dtype: Any) -> Column:
+    """Return a column of integers or booleans, some of them missing."""
+    is_boolean = isinstance(dtype, nw.Boolean)
+    exact = series.fill_null(False if is_boolean else 0).to_numpy()
+    values = exact.astype(np.float64)
+    values[series.is_null().to_numpy()] = np.nan
+    return Column("boolean" if is_boolean else "number", values, exact=exact)
+
+
+def _read_ordered(series: Any) -> Column:
+    """Return a column of categories whose order its dtype gives."""
+    column, order = _read_text(series), series.dtype.categories
+    places = {value: place for place, value in enumerate(order)}
+    # The last one stands where the position is -1.
+    to_place = np.array([*(places[value] for value in column.distinct), -1])
+    return Column("text", to_place[column.values], tuple(order), has_order=True)
 
 
 def _read_text(series: Any) -> Column:

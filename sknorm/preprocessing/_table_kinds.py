@@ -11,8 +11,9 @@ from sknorm.preprocessing._table_columns import Column
 from sknorm.preprocessing._table_numbers import STANDARDIZERS
 
 __all__ = [
-    "check_alike",
+    "alike",
     "counted",
+    "families_of",
     "kinds_of",
     "listed",
     "named_positions",
@@ -27,9 +28,14 @@ _CALLED = {
     "boolean": "a boolean",
     "date": "a date",
     "text": "a category",
+    "mixed": "a category",
 }
 # Others that it may be of later: pandas makes numbers of booleans with gaps.
-_ALIKE = {"number": {"number", "boolean"}, "boolean": {"number", "boolean"}}
+_ALIKE = {
+    "number": {"number", "boolean"},
+    "boolean": {"number", "boolean"},
+    "mixed": {"text"},
+}
 _ALLOWED = ["auto", *sorted(STANDARDIZERS)]
 # A message names so many things before it only says that there are more.
 _NAMED = 10
@@ -59,6 +65,31 @@ def kinds_of(columns: Sequence[Column], named: Collection[int]) -> list[str]:
         else:
             kinds.append(column.family)
     return kinds
+
+
+def families_of(columns: Sequence[Column]) -> list[str | None]:
+    """Return of what family each column is, for :func:`alike` to know later.
+
+    Parameters
+    ----------
+    columns : sequence of Column
+        The columns.
+
+    Returns
+    -------
+    list of str or None
+        That of the column, "mixed" for categories that aren't strings alone, None
+        without values.
+    """
+    families: list[str | None] = []
+    for column in columns:
+        if column.missing().all():
+            families.append(None)
+        elif all(isinstance(value, str) for value in column.distinct):
+            families.append(column.family)
+        else:
+            families.append("mixed")
+    return families
 
 
 def named_positions(given: Any, labels: Sequence[Any]) -> set[int]:
@@ -159,26 +190,36 @@ def _is_standardizer(what: Any) -> bool:
     return what in _ALLOWED if isinstance(what, str) else hasattr(what, "fit")
 
 
-def check_alike(
+def alike(
     columns: Sequence[Column], families: Sequence[str | None], labels: Sequence[Any]
-) -> None:
-    """Raise if a column holds something else than it did.
+) -> list[Column]:
+    """Return columns as what they were, or raise if one can't be.
 
     Parameters
     ----------
     columns : sequence of Column
         The columns now.
     families : sequence of str or None
-        Of what family they were, None for those that had no values.
+        Of what family they were, as :func:`families_of` has it.
     labels : sequence
         Their names or positions.
+
+    Returns
+    -------
+    list of Column
+        Those given, but for objects that were categories, and are again in rows in
+        which all happen to be numbers.
 
     Raises
     ------
     ValueError
         Naming the first one.
     """
+    found = []
     for column, family, label in zip(columns, families, labels, strict=True):
+        if family == "mixed" and column.objects is not None:
+            column = column.objects
+        found.append(column)
         if family is None or column.family in _ALIKE.get(family, {family}):
             continue
         if not column.missing().all():
@@ -187,6 +228,7 @@ def check_alike(
                 f"is {_CALLED[column.family]} now. Cast it to the dtype it had then, "
                 "or fit again."
             )
+    return found
 
 
 def listed(names: Iterable[Any]) -> str:

@@ -327,11 +327,18 @@ class TestCategories:
         scaler = TableStandardizer(categories="ordinal")
         np.testing.assert_array_equal(scaler.fit_transform(X).T, [[2, 0, 1]])
 
-    @pytest.mark.parametrize("dtype", [pl.Categorical, pl.String, pl.Enum(["b", "a"])])
-    def test_dtypes_of_polars(self, dtype):
+    @pytest.mark.parametrize(
+        ("dtype", "codes"),
+        [
+            (pl.Categorical, [2, 0, 1]),
+            (pl.String, [2, 0, 1]),
+            (pl.Enum(["b", "a"]), [1, 0, 2]),
+        ],
+    )
+    def test_dtypes_of_polars(self, dtype, codes):
         X = pl.DataFrame({"a": pl.Series(["b", None, "a"], dtype=dtype)})
         scaler = TableStandardizer(categories="ordinal")
-        np.testing.assert_array_equal(scaler.fit_transform(X).T, [[2, 0, 1]])
+        np.testing.assert_array_equal(scaler.fit_transform(X).T, [codes])
 
     def test_numbers_of_a_categorical_dtype(self):
         X = pd.DataFrame({"a": pd.Categorical([30, None, 7])})
@@ -613,6 +620,28 @@ class TestLaterColumns:
         with pytest.raises(ValueError) as info:  # noqa: PT011
             scaler.transform(frame(new))
         assert str(info.value) == message
+
+    def test_objects_of_all_kinds_row_by_row(self):
+        day = dt.date(2020, 1, 1)
+        X = pd.DataFrame({"a": pd.Series([1, "x", day, True, 2, "x"], dtype=object)})
+        scaler = TableStandardizer().fit(X)
+        alone = [scaler.transform(X[i : i + 1]) for i in range(len(X))]
+        np.testing.assert_array_equal(np.vstack(alone), scaler.transform(X))
+
+    def test_a_gap_does_not_touch_other_rows(self):
+        X = pl.DataFrame({"id": [2**60, 2**60 + 1, 2**60 + 2]})
+        gap = pl.DataFrame({"id": [None]}, schema=X.schema)
+        scaler = TableStandardizer(categorical_features=["id"]).fit(X)
+        Z = scaler.transform(pl.concat([X, gap]))
+        np.testing.assert_array_equal(Z, np.eye(4)[:, :3])
+
+    @pytest.mark.parametrize("numeric", ["standard", "power", "none", "auto"])
+    def test_numbers_too_large_for_the_dtype(self, numeric):
+        X = pd.DataFrame({"a": [1.0, 2.0, 4.0], "b": [3.0, 5.0, 4.0]})
+        scaler = TableStandardizer(numeric=numeric, dtype="float32").fit(X)
+        message = r"too large for dtype\('float32'\) once .*in 1 column: 'b'\. Replace"
+        with pytest.raises(ValueError, match=message):
+            scaler.transform(X.assign(b=[1e300, 1.0, -1e300]))
 
     def test_numbers_and_booleans_are_alike(self):
         scaler = TableStandardizer().fit(pd.DataFrame({"a": [True, False]}))

@@ -60,6 +60,11 @@ def seen(*weights, has_missing=False):
     return Categories(values, np.array(weights), has_missing)
 
 
+def test_categories_with_an_order_keep_it():
+    column = Column("text", np.array([2, 0]), ("low", "mid", "high"), has_order=True)
+    assert learn_categories(column, None).values == ["low", "high"]
+
+
 def test_ordinal():
     coding = ordinal(seen(1, 1, has_missing=True))
     codes = coding.encode(text("b", None, "a", "never"))

@@ -136,6 +136,26 @@ class TestPolars:
             only(pl.DataFrame({"a": values}))
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        pd.Categorical(["b", None, "c"], ["c", "a", "b"], ordered=True),
+        pl.Series(["b", None, "c"], dtype=pl.Enum(["c", "a", "b"])),
+    ],
+    ids=["pandas", "polars"],
+)
+def test_the_order_of_categories(values):
+    library = pl if isinstance(values, pl.Series) else pd
+    column = only(library.DataFrame({"a": values}))
+    assert seen(column) == ("text", ["b", None, "c"])
+    assert (column.distinct, column.has_order) == (("c", "a", "b"), True)
+
+
+def test_wide_integers():
+    wide = pl.DataFrame({"a": pl.Series([2**70, None], dtype=pl.Int128)})
+    assert seen(only(wide)) == ("number", [float(2**70), None])
+
+
 def test_an_arrow_table():
     text = pa.array(["x", None])
     table = pa.table({"a": [1.5, None], "b": text, "c": text.dictionary_encode()})
@@ -152,6 +172,10 @@ class TestObjects:
             ([Decimal("0.5"), Fraction(1, 4)], ("number", [0.5, 0.25])),
             ([DAY, dt.date(2020, 1, 2), pd.NaT], ("date", [DAY, DAY, None])),
             ([DAY.replace(tzinfo=PARIS), None], ("date", [DAY, None])),
+            (
+                [dt.timedelta(1), np.timedelta64(12, "h"), None],
+                ("number", [1, 0.5, None]),
+            ),
             ([np.datetime64("2020-01-02"), pd.Timestamp(DAY)], ("date", [DAY, DAY])),
             ([1, "a", None], ("text", [1, "a", None])),
             ([1, DAY], ("text", [1, DAY])),
@@ -226,6 +250,33 @@ class TestAsText:
         assert seen(column) == ("text", [DAY, None, DAY])
         assert column.distinct == (DAY,)
 
+    @pytest.mark.parametrize(
+        "frame",
+        [
+            pd.DataFrame({"a": [2**60, None, 2**60 + 1]}, dtype="Int64"),
+            pl.DataFrame({"a": [2**60, None, 2**60 + 1]}),
+            pd.DataFrame({"a": [2**60, None, 2**60 + 1]}, dtype=object),
+        ],
+        ids=["pandas", "polars", "objects"],
+    )
+    def test_integers_with_gaps_are_exact(self, frame):
+        ids = [2**60, None, 2**60 + 1]
+        assert seen(only(frame).as_text()) == ("text", ids)
+        taken = only(frame).take(np.array([1, 2]))
+        assert seen(taken.as_text()) == ("text", ids[1:])
+
+    @pytest.mark.parametrize(
+        "frame",
+        [
+            pd.DataFrame({"a": [True, None]}, dtype="boolean"),
+            pl.DataFrame({"a": [True, None]}),
+        ],
+        ids=["pandas", "polars"],
+    )
+    def test_booleans_with_gaps(self, frame):
+        (value,) = only(frame).as_text().distinct
+        assert value is True
+
     def test_text_is_itself(self):
         column = Column("text", np.array([0]), ("a",))
         assert column.as_text() is column
@@ -241,6 +292,8 @@ class TestAsFrame:
         message = "X has more than one column of the name 'a'. Rename them, or drop all"
         with pytest.raises(ValueError, match=message):
             as_frame(twins, "Owner")
+        with pytest.raises(ValueError, match=message):
+            as_frame(pa.table([[1], [2], [3]], names=["a", "b", "a"]), "Owner")
 
     def test_lazy(self):
         message = r"Owner takes no lazy frames, and X is one of polars\.lazyframe"

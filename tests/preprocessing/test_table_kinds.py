@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from sklearn.preprocessing import StandardScaler
 
-from sknorm.preprocessing._table_columns import Column
+from sknorm.preprocessing._table_columns import Column, from_objects
 from sknorm.preprocessing._table_kinds import (
-    check_alike,
+    alike,
     counted,
+    families_of,
     kinds_of,
     listed,
     named_positions,
@@ -107,7 +108,14 @@ class TestAlike:
         ],
     )
     def test_taken(self, family, column):
-        assert check_alike([column], [family], ["a"]) is None
+        assert alike([column], [family], ["a"]) == [column]
+
+    def test_objects_that_happen_to_be_numbers(self):
+        column = from_objects([1, 2], "a")
+        assert column.family == "number"
+        assert families_of([from_objects([1, "x"], "a")]) == ["mixed"]
+        assert alike([column], ["mixed"], ["a"]) == [column.objects]
+        assert alike([column], ["number"], ["a"]) == [column]
 
     @pytest.mark.parametrize(
         ("family", "column", "message"),
@@ -120,7 +128,7 @@ class TestAlike:
     )
     def test_refused(self, family, column, message):
         with pytest.raises(ValueError, match=message):
-            check_alike([column], [family], ["a"])
+            alike([column], [family], ["a"])
 
 
 def test_names_in_messages():
