@@ -59,8 +59,19 @@ class Registry(Mapping[str, T]):
             message = unknown_name_message(self.kind, name, self._parts)
             raise KeyError(message) from None
 
-    def get_named(self, name: str, *, parameter: str, owner: str) -> T:
+    def get_named(
+        self, name: str, *, parameter: str, owner: str, beside: Iterable[str] = ()
+    ) -> T:
         """Look up a user's string; the error names the parameter it came through.
+
+        Parameters
+        ----------
+        name : str
+            What is looked up.
+        parameter, owner : str
+            The parameter, and what has it.
+        beside : iterable of str, default=()
+            Names that are allowed too, and looked up by who calls.
 
         Raises
         ------
@@ -69,7 +80,7 @@ class Registry(Mapping[str, T]):
         """
         if name in self._parts:
             return self._parts[name]
-        message = unknown_name_message(self.kind, name, self._parts)
+        message = unknown_name_message(self.kind, name, [*self._parts, *beside])
         raise ValueError(f"The {parameter!r} parameter of {owner}: {message}")
 
     def __iter__(self) -> Iterator[str]:

@@ -69,7 +69,7 @@ def resolve_averaging(spec: Any, *, owner: str) -> Averaging | None:
         return spec
     if spec == "none":
         return None
-    return AVERAGES.get_named(spec, parameter="averaging", owner=owner)
+    return AVERAGES.get_named(spec, parameter="averaging", owner=owner, beside=["none"])
 
 
 class WeightAverage:

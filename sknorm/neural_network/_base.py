@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import functools
 import math
+import operator
 from abc import ABCMeta, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +17,7 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
-from skorch.callbacks import EarlyStopping, PrintLog
+from skorch.callbacks import Callback, EarlyStopping, PrintLog
 from torch.optim import AdamW
 
 from sknorm._device import fitting_threads, local_rng, resolve_device
@@ -63,6 +63,7 @@ _FIT_ONLY = "sknorm_fit_"
 
 # What partial_fit sets anew in a net that was trained.
 _SETTINGS = (
+    "callbacks",
     "callbacks_",
     "batch_size",
     "clip_grad_norm",
@@ -80,12 +81,18 @@ class _Table:
     X: Any
     codes: np.ndarray
     weight: np.ndarray | None
+    """In the loss."""
+    sample_weight: np.ndarray | None
+    """As given, where how much a class counts has no say."""
 
     def take(self, rows: np.ndarray) -> _Table:
         in_file = isinstance(self.X, MappedTable)
         X = self.X.take(rows) if in_file else take_rows(self.X, rows)
-        weight = None if self.weight is None else self.weight[rows]
-        return _Table(X, self.codes[rows], weight)
+        weights = (
+            None if weight is None else weight[rows]
+            for weight in (self.weight, self.sample_weight)
+        )
+        return _Table(X, self.codes[rows], *weights)
 
 
 class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
@@ -226,13 +233,20 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         if valid is None and self.early_stopping:
             train, valid = self._hold_out(train, rng)
         self._require_validation(valid)
-        last = None if valid is not None or go_on else self._find_end(train, rng)
+        last = self._find_end(train, valid, rng, go_on=go_on)
         self._after_training(self._fit_table(train, valid, rng, last, go_on=go_on))
         return self
 
-    def _find_end(self, train, rng):
+    def _find_end(self, train, valid, rng, *, go_on):
         """Return after which epoch to end, None for the last one."""
         return None
+
+    def _patience(self):
+        """Return after how many epochs without improvement to go back to the best.
+
+        None does neither.
+        """
+        return self.n_iter_no_change if self.early_stopping else None
 
     def _fit_table(self, train, valid, rng, last=None, *, go_on=False):
         """Train on a table, and return the rows to validate on or None."""
@@ -244,8 +258,8 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
             monitor="train_loss" if valid is None else "valid_loss",
             owner=type(self).__name__,
         )
-        if self.early_stopping:
-            callbacks.append(self._early_stopping())
+        if valid is not None and (patience := self._patience()) is not None:
+            callbacks.append(self._early_stopping(patience))
         if self.verbose == 1:
             callbacks.append(EpochProgress(type(self).__name__ + self._aim))
         elif self.verbose > 1:
@@ -284,9 +298,12 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
 
     def _keep_up(self, net, n_rows):
         """Tell a trained net what it goes on with: parameters may have been set."""
-        net.callbacks_ = [
-            named for named in net.callbacks_ if not named[0].startswith(_FIT_ONLY)
-        ]
+        net.callbacks_ = [named for named in net.callbacks_ if not _is_own(named)]
+        theirs = list(self.callbacks or [])
+        told = [one for one in net.callbacks if not _is_own(one)]
+        if len(told) != len(theirs) or any(map(operator.is_not, told, theirs)):
+            net.callbacks = theirs
+            net.initialize_callbacks()
         net.batch_size = self._resolve_batch_size(n_rows)
         net.clip_grad_norm = self.clip_grad_norm
         net.lr = self.lr
@@ -301,7 +318,8 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         resolve_norm(self.norm, owner=owner)
         resolve_initializer(self.init, owner=owner)
         resolve_bias_initializer(self.bias_init, owner=owner)
-        resolve_optimizer(self.optimizer, owner=owner)
+        resolve_optimizer(self.optimizer, self.optimizer_params, owner=owner)
+        _check_callbacks(self.callbacks, owner)
         resolve_schedule(self.lr_schedule, monitor="train_loss", owner=owner)
         resolve_averaging(self.averaging, owner=owner)
         device = resolve_device(self.device, dtype=getattr(torch, self.dtype))
@@ -324,7 +342,7 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         if X_val is None:
             return train, None
         X_val, y_val = self._check_data(X_val, y_val, reset=False, dtype=self.dtype)
-        valid = self._encode(X_val, self._check_y(y_val), None)
+        valid = self._encode(X_val, self._check_y(y_val), None, "y_val")
         if not len(valid.codes):
             raise ValueError(
                 "No row of X_val and y_val counts: class_weight is 0 for all their "
@@ -355,11 +373,11 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
     def _check_y(self, y):
         """Return ``y`` as a dense array of the kind this estimator learns."""
 
-    def _encode(self, X, y, sample_weight):
+    def _encode(self, X, y, sample_weight, name="y"):
         """Return the rows that count with coded targets and with their weights."""
-        codes = self._targets.encode(y)
+        codes = self._targets.encode(y, name)
         weight = self._row_weights(codes, sample_weight)
-        table = _Table(X, codes, weight)
+        table = _Table(X, codes, weight, sample_weight)
         if weight is not None and not weight.all():
             # A row of weight zero must not reach batch statistics or a data-dependent
             # init either: it is as if it weren't there.
@@ -375,7 +393,7 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
     def _learn_scales(self, train, *, go_on):
         """Learn what makes numbers near N(0, 1) of what is trained on."""
         if not go_on:
-            self._targets.learn_units(train.codes, train.weight)
+            self._targets.learn_units(train.codes, train.sample_weight)
 
     def _numbers(self, X):
         """Return validated rows as the array that the network is given."""
@@ -416,10 +434,10 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         )
         return tuple(table.take(np.sort(part)) for part in parts)
 
-    def _early_stopping(self):
+    def _early_stopping(self, patience):
         return EarlyStopping(
             monitor="valid_loss",
-            patience=self.n_iter_no_change,
+            patience=patience,
             threshold=self.tol,
             threshold_mode="abs",
             load_best=True,
@@ -432,9 +450,8 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         module = (
             copy.deepcopy(self.net_.module_) if go_on else self._make_module(rows, rng)
         )
-        optimizer = functools.partial(
-            resolve_optimizer(self.optimizer, owner=type(self).__name__),
-            **(self.optimizer_params or {}),
+        optimizer = resolve_optimizer(
+            self.optimizer, self.optimizer_params, owner=type(self).__name__
         )
         net = LeanNet(
             module,
@@ -594,6 +611,22 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
 def _column(net: LeanNet, name: str) -> list[float]:
     # An epoch cut short from the keyboard has no loss.
     return [float(epoch[name]) for epoch in net.history if name in epoch]
+
+
+def _check_callbacks(callbacks: Any, owner: str) -> None:
+    for given in callbacks or []:
+        callback = given[-1] if isinstance(given, tuple) and given else given
+        kind = callback if isinstance(callback, type) else type(callback)
+        if not issubclass(kind, Callback):
+            raise TypeError(
+                f"The 'callbacks' parameter of {owner} must hold callbacks of skorch, "
+                f"or pairs of a name and one. Got {given!r} in it."
+            )
+
+
+def _is_own(callback: Any) -> bool:
+    """Tell whether a callback is one that ``fit`` gave a net beside the user's."""
+    return isinstance(callback, tuple) and callback[0].startswith(_FIT_ONLY)
 
 
 def _silent(message: str) -> None:

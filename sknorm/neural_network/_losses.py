@@ -69,7 +69,7 @@ class Loss(nn.Module):
         """Return (n_rows, n_outputs): of members, what gives the mean prediction."""
         return output.mean(dim=1) if output.ndim == 3 else output
 
-    def check_target(self, target: Tensor) -> None:
+    def check_target(self, target: Tensor, name: str) -> None:
         """Raise a ValueError if the loss isn't defined for some of the targets."""
 
 
@@ -191,7 +191,7 @@ class Pinball(Loss):
         inside = all(_is_number(q) and 0 < q < 1 for q in levels)
         if not levels or not inside or sorted(set(levels)) != levels:
             raise ValueError(
-                "The 'quantiles' parameter of Pinball must hold increasing numbers "
+                "The 'quantiles' parameter must hold increasing numbers "
                 f"strictly between 0 and 1, such as (0.1, 0.5, 0.9). Got {quantiles!r}."
             )
         self.quantiles = tuple(float(level) for level in levels)
@@ -272,7 +272,7 @@ class Tweedie(Loss):
         """Return logarithms of the mean, of members that of their means."""
         return output if output.ndim < 3 else _log_mean_exp(output)
 
-    def check_target(self, target: Tensor) -> None:
+    def check_target(self, target: Tensor, name: str) -> None:
         """Raise a ValueError for targets that the distribution doesn't have."""
         if self.power == 0:
             return
@@ -282,7 +282,7 @@ class Tweedie(Loss):
             rule = "greater than 0" if positive else "of at least 0"
             raise ValueError(
                 f"The loss {type(self).__name__} of power {self.power!r} takes targets "
-                f"{rule}. The smallest in y is {lowest!r}."
+                f"{rule}. The smallest in {name} is {lowest!r}."
             )
 
 

@@ -297,8 +297,13 @@ class LeanNet(NeuralNet):
             len(iterator.bounds),
         )
         rows = [stop - start for start, stop in iterator.bounds]
-        mean = float(np.dot(losses.cpu().double().numpy(), rows) / sum(rows))
-        self.history.record(f"{prefix}_loss", mean)
+        of_batches = losses.cpu().double().numpy()
+        mean = float(np.dot(of_batches, rows) / sum(rows))
+        if not self._listens:
+            # Of all batches the last: skorch's checkpoints have a look at it.
+            self.history.new_batch()
+            self._record_batch(prefix, float(of_batches[-1]), rows[-1])
+        self._record_loss(prefix, mean)
         self.history.record(f"{prefix}_batch_count", len(losses))
         if training:
             group = self.optimizer_.param_groups[0]
@@ -310,6 +315,17 @@ class LeanNet(NeuralNet):
                 f"The training loss became {mean} in epoch {len(self.history)}."
             )
 
+    def _record_loss(self, prefix: str, mean: float) -> None:
+        """Write down the loss of an epoch, and whether none was less before."""
+        name = f"{prefix}_loss"
+        before = [epoch[name] for epoch in self.history[:-1] if name in epoch]
+        self.history.record(name, mean)
+        self.history.record(f"{name}_best", mean < min(before, default=math.inf))
+
+    def _record_batch(self, prefix: str, loss: float, n_rows: int) -> None:
+        self.history.record_batch(f"{prefix}_loss", loss)
+        self.history.record_batch(f"{prefix}_batch_size", n_rows)
+
     def _step_with_hooks(
         self, batch: tuple, training: bool, prefix: str, step_fn: Callable
     ) -> Tensor:
@@ -317,8 +333,7 @@ class LeanNet(NeuralNet):
         seen = batch[:2]
         self.notify("on_batch_begin", batch=seen, training=training)
         step = step_fn(batch)
-        self.history.record_batch(f"{prefix}_loss", step["loss"].item())
-        self.history.record_batch(f"{prefix}_batch_size", len(seen[0]))
+        self._record_batch(prefix, step["loss"].item(), len(seen[0]))
         self.notify("on_batch_end", batch=seen, training=training, **step)
         return step["loss"]
 
@@ -330,7 +345,8 @@ class LeanNet(NeuralNet):
             loss, output = self._gradient(*batch)
             # L-BFGS calls this several times a step; the first is the step's loss.
             if not first:
-                first.update(loss=loss, y_pred=output)
+                told = self.criterion_.combine(output) if self._listens else output
+                first.update(loss=loss, y_pred=told)
             return loss
 
         progress = self._step / self._n_steps
@@ -360,6 +376,15 @@ class LeanNet(NeuralNet):
                 part.eval()
 
     # -- prediction through skorch's own methods ---------------------------------------
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return what skorch's scorers compare with targets: of classes the codes."""
+        predicted = self.predict_proba(X)
+        if isinstance(self.criterion_, CrossEntropy):
+            return predicted.argmax(axis=1)
+        if isinstance(self.criterion_, BinaryCrossEntropy):
+            return (predicted > 0.5).astype(np.int64)
+        return predicted
 
     def forward_iter(
         self, X: Any, training: bool = False, device: str = "cpu"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim import optimizer as torch_optimizer
 
-from sknorm._registry import Registry
+from sknorm._registry import Registry, unknown_name_message
 
 __all__ = [
     "OPTIMIZERS",
@@ -39,13 +39,28 @@ _FUSED = {torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD}
 _FUSED_DEVICES = {"cpu", "cuda"}
 
 
-def resolve_optimizer(spec: Any, *, owner: str) -> functools.partial[Optimizer]:
+def resolve_optimizer(
+    spec: Any, parameters: Mapping[str, Any] | None = None, *, owner: str
+) -> functools.partial[Optimizer]:
     """Turn a name, class or ``functools.partial`` into a partial of the class.
+
+    Parameters
+    ----------
+    spec : str, class or functools.partial
+        A name in :data:`OPTIMIZERS`, or a torch optimizer class.
+    parameters : mapping of str, default=None
+        Further arguments of it.
+    owner : str
+        Whose parameters they are, for the error message.
+
+    Returns
+    -------
+    functools.partial
 
     Raises
     ------
     ValueError
-        If the name is unknown.
+        If the name is unknown, or the optimizer doesn't take a parameter.
     TypeError
         If a class isn't a torch optimizer.
     """
@@ -58,7 +73,25 @@ def resolve_optimizer(spec: Any, *, owner: str) -> functools.partial[Optimizer]:
             f"The 'optimizer' parameter of {owner} must be a name such as 'adamw' or "
             f"'sgd', or a subclass of torch.optim.Optimizer. Got {spec!r}."
         )
-    return partial
+    _check_parameters(parameters or {}, cls, owner)
+    return functools.partial(partial, **(parameters or {}))
+
+
+def _check_parameters(parameters: Mapping[str, Any], cls: type, owner: str) -> None:
+    names = f"The 'optimizer_params' parameter of {owner} names"
+    if "lr" in parameters:
+        raise ValueError(
+            f"{names} 'lr', which is a parameter of its own. Set lr in place of it. "
+            f"Got {parameters!r}."
+        )
+    accepted = inspect.signature(cls).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in accepted.values()):
+        return
+    allowed = sorted(set(accepted) - {"params", "lr"})
+    for name in parameters:
+        if name not in allowed:
+            message = unknown_name_message(f"argument of {cls.__name__}", name, allowed)
+            raise ValueError(f"{names} {name!r}. {message}")
 
 
 def build_optimizer(

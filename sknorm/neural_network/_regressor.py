@@ -107,12 +107,12 @@ class BaseNetRegressor(RegressorMixin, BaseNormMLP):
     def _make_targets(self, y, classes):
         return RealTargets(y.shape[1:])
 
-    def _encode(self, X, y, sample_weight):
+    def _encode(self, X, y, sample_weight, name="y"):
         if sample_weight is not None and not sample_weight.all():
             # A loss needn't be defined for the targets of rows that don't count.
             counts = (sample_weight > 0).reshape(-1, *(1,) * (y.ndim - 1))
             y = np.where(counts, y, y[sample_weight.argmax()])
-        return super()._encode(X, y, sample_weight)
+        return super()._encode(X, y, sample_weight, name)
 
     def _make_loss(self):
         return self._targets.loss()

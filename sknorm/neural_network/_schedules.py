@@ -111,7 +111,9 @@ def resolve_schedule(
     if isinstance(spec, str) and spec == "plateau":
         spec = torch.optim.lr_scheduler.ReduceLROnPlateau
     if isinstance(spec, str):
-        named = SCHEDULES.get_named(spec, parameter="lr_schedule", owner=owner)
+        named = SCHEDULES.get_named(
+            spec, parameter="lr_schedule", owner=owner, beside=["plateau"]
+        )
         return named, []
     partial = spec if isinstance(spec, functools.partial) else functools.partial(spec)
     if _is_scheduler(partial.func):

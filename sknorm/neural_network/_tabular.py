@@ -87,7 +87,7 @@ class BaseTabularNet(BaseNormMLP):
             categorical_features=self.categorical_features,
             dtype=self.dtype,
         ).set_output(transform="default")
-        self.table_.fit(train.X, sample_weight=train.weight)
+        self.table_.fit(train.X, sample_weight=train.sample_weight)
 
     def _numbers(self, X):
         return self.table_.transform(X)
@@ -129,15 +129,28 @@ class BaseTabularNet(BaseNormMLP):
         passes = math.ceil(steps * batch_size / n_rows)
         return min(max(passes, _FEWEST), _MOST)
 
-    def _find_end(self, train, rng):
+    def _find_end(self, train, valid, rng, *, go_on):
+        if not go_on:
+            self._share = self._find_share(train, valid, rng)
+        # As far along it: on all rows it has fewer epochs, of more steps. Rows that
+        # weights have been trained on can't tell when to end: what the first did does.
+        share = getattr(self, "_share", 1.0)
+        return max(1, round(self._planned(len(train.codes)) * share))
+
+    def _find_share(self, train, valid, rng):
+        """Return after which share of the epochs to end."""
         n_rows = len(train.codes)
-        if self.max_epochs != "auto" or not _TELLING <= n_rows < _ENOUGH:
-            return None
+        is_told = self.max_epochs != "auto" or valid is not None
+        if is_told or not _TELLING <= n_rows < _ENOUGH:
+            return 1.0
         # Of their own: fit and a look at a fresh network draw the same from rng.
         pilots = rng.spawn(_PILOTS if n_rows < _FEW else 1)
-        share = np.mean([self._share_of_schedule(train, draws) for draws in pilots])
-        # As far along it: on all rows it has fewer epochs, of more steps.
-        return max(1, round(self._planned(n_rows) * share))
+        return np.mean([self._share_of_schedule(train, draws) for draws in pilots])
+
+    def _patience(self):
+        # Rows to validate on tell when to end, which is known when all is done.
+        last = math.inf if self.max_epochs == "auto" else None
+        return self.n_iter_no_change if self.early_stopping else last
 
     def _share_of_schedule(self, train, rng):
         """Return after which share of the epochs the loss on rows held out is least."""

@@ -84,10 +84,11 @@ class TabularNetRegressor(BaseTabularNet, BaseNetRegressor):
     max_epochs : int or "auto", default="auto"
         Passes over the data. ``"auto"`` takes what makes 4000 steps, with fewer than
         13 000 rows less by the root of their number; at least 10 and at most 100. From
-        50 to 50 000 rows, unless there are others to validate on, it first trains on
-        four fifths, and then on all as far as the loss on the last fifth was least;
-        below 2000 rows, as far as it was in the mean of three times, with other rows
-        held out.
+        50 to 50 000 rows it first trains on four fifths, and then on all as far as the
+        loss on the last fifth was least; below 2000 rows, as far as it was in the mean
+        of three times, with other rows held out. Rows to validate on, if there are any,
+        tell it in place of these: at the end the weights go back to those of the epoch
+        that was best there. With ``warm_start`` later fits go as far as the first.
     batch_size : int or "auto", default="auto"
         Rows in a step. ``"auto"`` takes 32 with fewer than 256 rows, and else about
         one in 32 of them as a power of two, at least 64 and at most 256.

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.special import expit, log_expit, log_softmax, softmax
-from sklearn.utils.class_weight import compute_sample_weight
 
 from sknorm.neural_network._losses import (
     BinaryCrossEntropy,
@@ -49,7 +48,7 @@ class ClassTargets(_Targets):
         self.classes = np.unique(np.asarray(classes))
         self.n_outputs = len(self.classes)
 
-    def encode(self, y: np.ndarray) -> np.ndarray:
+    def encode(self, y: np.ndarray, name: str = "y") -> np.ndarray:
         """Return the index of each label as int64.
 
         Raises
@@ -59,16 +58,21 @@ class ClassTargets(_Targets):
         """
         if y.ndim != 1:
             raise ValueError(
-                "y must hold one label a row, as at the first fit. Got an array of "
-                f"shape {y.shape!r}."
+                f"{name} must hold one label a row, as at the first fit. Got an array "
+                f"of shape {y.shape!r}."
             )
         unknown = np.setdiff1d(y, self.classes)
         if len(unknown):
+            remedy = (
+                "Name every class at the first call, partial_fit(X, y, classes=...), "
+                "or start anew with warm_start=False."
+                if name == "y"
+                else "Leave these rows out, or train on rows of these classes too."
+            )
             raise ValueError(
-                f"y contains the classes {unknown.tolist()!r}, which are not among the "
-                f"classes this estimator knows: {self.classes.tolist()!r}. Name every "
-                "class at the first call, partial_fit(X, y, classes=...), or start "
-                "anew with warm_start=False."
+                f"{name} contains the classes {unknown.tolist()!r}, which are not "
+                f"among the classes this estimator knows: {self.classes.tolist()!r}. "
+                f"{remedy}"
             )
         return np.searchsorted(self.classes, y).astype(np.int64, copy=False)
 
@@ -87,11 +91,7 @@ class ClassTargets(_Targets):
             all are 0.
         """
         if isinstance(class_weight, str):
-            totals = np.bincount(codes, sample_weight, minlength=self.n_outputs)
-            present = totals > 0
-            balanced = np.zeros(self.n_outputs)
-            balanced[present] = totals.sum() / (present.sum() * totals[present])
-            return balanced[codes]
+            return _balanced(codes, sample_weight)
         known = self.classes.tolist()
         unknown = [label for label in class_weight if label not in known]
         if unknown:
@@ -142,12 +142,25 @@ class IndicatorTargets(_Targets):
         self.classes = np.arange(n_labels)
         self.n_outputs = n_labels
 
-    def encode(self, y: np.ndarray) -> np.ndarray:
-        """Return the indicator matrix, checked for its width."""
+    def encode(self, y: np.ndarray, name: str = "y") -> np.ndarray:
+        """Return the indicator matrix, checked.
+
+        Raises
+        ------
+        ValueError
+            If it has another number of columns, or holds anything but 0 and 1.
+        """
         if y.ndim != 2 or y.shape[1] != self.n_outputs:
             raise ValueError(
-                f"y must be an indicator matrix with {self.n_outputs} columns, as at "
-                f"the first fit. Got an array of shape {y.shape!r}."
+                f"{name} must be an indicator matrix with {self.n_outputs} columns, as "
+                f"at the first fit. Got an array of shape {y.shape!r}."
+            )
+        other = np.setdiff1d(y, [0, 1])
+        if len(other):
+            raise ValueError(
+                f"{name} has several columns and must then hold 0 and 1 alone, 1 where "
+                f"a row has the label. Got {other[:3].tolist()!r} in it. Make such a "
+                "matrix by sklearn.preprocessing.MultiLabelBinarizer or y == label."
             )
         return y
 
@@ -155,6 +168,8 @@ class IndicatorTargets(_Targets):
         self, codes: np.ndarray, class_weight: Any, sample_weight: np.ndarray | None
     ) -> np.ndarray:
         """Return each row's weight: the product over labels, as scikit-learn's.
+
+        ``"balanced"`` counts a row by its sample weight.
 
         Raises
         ------
@@ -167,7 +182,8 @@ class IndicatorTargets(_Targets):
                 f"may have several labels. Got {class_weight!r}. Weigh the rows by "
                 "sample_weight instead."
             )
-        return compute_sample_weight(class_weight, codes)
+        by_label = [_balanced(column, sample_weight) for column in codes.T]
+        return np.prod(by_label, axis=0)
 
     def loss(self, label_smoothing: float) -> Loss:
         """Return the loss the network is trained on."""
@@ -217,7 +233,7 @@ class RealTargets(_Targets):
         self.n_outputs = n_columns * per_target
         self.mean, self.scale = np.zeros(n_columns), np.ones(n_columns)
 
-    def encode(self, y: np.ndarray) -> np.ndarray:
+    def encode(self, y: np.ndarray, name: str = "y") -> np.ndarray:
         """Return targets as columns, checked.
 
         Raises
@@ -228,10 +244,10 @@ class RealTargets(_Targets):
         """
         if y.shape[1:] != self.shape:
             raise ValueError(
-                f"y must have the shape (n_samples, *{self.shape!r}) as at the first "
-                f"fit. Got an array of shape {y.shape!r}."
+                f"{name} must have the shape (n_samples, *{self.shape!r}) as at the "
+                f"first fit. Got an array of shape {y.shape!r}."
             )
-        self._loss.check_target(as_tensor(y))
+        self._loss.check_target(as_tensor(y), name)
         return y.reshape(len(y), -1)
 
     def learn_units(
@@ -267,6 +283,16 @@ class RealTargets(_Targets):
 
     def _per_output(self, by_target: np.ndarray) -> np.ndarray:
         return np.repeat(by_target, self._loss.outputs_per_target)
+
+
+def _balanced(codes: np.ndarray, sample_weight: np.ndarray | None) -> np.ndarray:
+    """Return weights of rows by which each class that is there weighs the same."""
+    codes = codes.astype(np.intp)
+    totals = np.bincount(codes, sample_weight)
+    present = totals > 0
+    weights = np.zeros(len(totals))
+    weights[present] = totals.sum() / (present.sum() * totals[present])
+    return weights[codes]
 
 
 def _is_weight(value: Any) -> bool:

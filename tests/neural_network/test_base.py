@@ -14,7 +14,8 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 import torch
-from skorch.callbacks import Callback, Checkpoint, EpochScoring
+from sklearn.metrics import f1_score, get_scorer
+from skorch.callbacks import Callback, Checkpoint, EpochScoring, TrainEndCheckpoint
 from torch import nn
 
 from sknorm.exceptions import DivergenceError
@@ -622,6 +623,56 @@ def test_skorchs_scoring_and_checkpoint(table, tmp_path):
     assert torch.equal(saved["0.weight"], model.net_.module_[0].weight)
 
 
+@pytest.mark.parametrize("cls", [NormMLPClassifier, TabularNetClassifier])
+@pytest.mark.parametrize("on_train", [False, True])
+@pytest.mark.parametrize("metric", ["accuracy", "f1", "roc_auc", "neg_log_loss"])
+def test_scores_of_an_epoch_are_those_of_predictions(table, cls, on_train, metric):
+    X, y = table
+    scoring = EpochScoring(
+        metric, on_train=on_train, lower_is_better=False, name="score"
+    )
+    still = {"lr": 1e-12, "weight_decay": 0.0, "norm": "none", "max_epochs": 1}
+    model = quick(cls, callbacks=[scoring], **still).fit(X, y, X_val=X, y_val=y)
+    score = get_scorer(metric)(model, X, y)
+    assert model.history_[-1, "score"] == pytest.approx(score, rel=1e-5)
+
+
+@pytest.mark.parametrize("on_train", [False, True])
+def test_scores_of_members_are_those_of_their_mean(table, on_train):
+    X, y = table
+    metrics = "r2", "neg_mean_absolute_error"
+    scores = [
+        EpochScoring(m, on_train=on_train, lower_is_better=False, name=m)
+        for m in metrics
+    ]
+    still = {"lr": 1e-12, "max_epochs": 1, "averaging": "none", "n_members": 3}
+    model = quick(TabularNetRegressor, callbacks=scores, **still)
+    model.fit(X, y, X_val=X, y_val=y)
+    assert model.history_[-1, "r2"] == pytest.approx(model.score(X, y), rel=1e-4)
+    error = np.abs(model.predict(X) - y).mean() / y.std()
+    assert model.history_[-1, metrics[1]] == pytest.approx(-error, rel=1e-4)
+
+
+def test_labels_are_scored_too(table):
+    X, y = table
+    scoring = EpochScoring("f1_macro", lower_is_better=False, name="score")
+    Y = np.column_stack([y, X[:, 0] > 0]).astype(int)
+    model = quick(callbacks=[scoring]).fit(X, Y, X_val=X, y_val=Y)
+    assert model.history_[-1, "score"] == f1_score(Y, model.predict(X), average="macro")
+
+
+@pytest.mark.parametrize("cls", [NormMLPClassifier, TabularNetClassifier])
+def test_checkpoints_of_every_kind(table, cls, tmp_path):
+    X, y = table
+    best, last = (tmp_path / name for name in ("best", "last"))
+    checkpoints = [Checkpoint(dirname=best), TrainEndCheckpoint(dirname=last)]
+    model = quick(cls, callbacks=checkpoints).fit(X, y, X_val=X, y_val=y)
+    saved = torch.load(last / "train_end_params.pt", weights_only=True)
+    for name, weight in model.net_.module_.state_dict().items():
+        torch.testing.assert_close(saved[name], weight)
+    assert (best / "params.pt").exists()
+
+
 # -- failing and lasting ---------------------------------------------------------------
 
 
@@ -679,6 +730,44 @@ def test_partial_fit_takes_the_parameters_as_they_are(table):
     assert model.history_[-1, "train_batch_count"] == 4
     assert model.history_[-1, "lr"] == pytest.approx(1e-9)
     assert model.net_.clip_grad_norm == 0.5
+
+
+def test_partial_fit_takes_the_callbacks_as_they_are(table):
+    first, later = EpochCounter(), EpochCounter()
+    model = quick(callbacks=[first]).fit(*table).partial_fit(*table)
+    assert first.epochs == 5
+    model.set_params(callbacks=[later]).partial_fit(*table).partial_fit(*table)
+    model.set_params(callbacks=None).partial_fit(*table)
+    assert (first.epochs, later.epochs) == (5, 2)
+
+
+@pytest.mark.parametrize("given", [3, ("name", 3), nn.Linear])
+def test_what_is_no_callback(table, given):
+    message = r"'callbacks' parameter of NormMLPClassifier must hold .*Got .* in it"
+    with pytest.raises(TypeError, match=message):
+        quick(callbacks=[given]).fit(*table)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"lr": 1.0}, "names 'lr', which is a parameter of its own. Set lr"),
+        ({"momentun": 0.9}, "names 'momentun'. Unknown .*Did you mean 'momentum'"),
+    ],
+)
+def test_what_an_optimizer_does_not_take(table, parameters, message):
+    message = f"The 'optimizer_params' parameter of NormMLPClassifier {message}"
+    with pytest.raises(ValueError, match=message):
+        quick(optimizer="sgd", optimizer_params=parameters).fit(*table)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "name"),
+    [({"lr_schedule": "plato"}, "plateau"), ({"averaging": "non"}, "none")],
+)
+def test_messages_know_all_names(table, parameters, name):
+    with pytest.raises(ValueError, match=f"Allowed names: .*{name}"):
+        quick(**parameters).fit(*table)
 
 
 def test_a_failed_partial_fit_leaves_the_net_as_it_was(table):

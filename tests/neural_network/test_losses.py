@@ -219,21 +219,25 @@ def test_means_are_exponentials():
 @pytest.mark.parametrize(
     ("loss", "bad", "message"),
     [
-        (Poisson(), -1.0, r"Poisson of power 1 takes targets of at least 0.*is -1.0"),
+        (
+            Poisson(),
+            -1.0,
+            r"Poisson of power 1 takes targets of at least 0.*in y_val is -1.0",
+        ),
         (Tweedie(), -0.5, r"Tweedie of power 1.5 takes targets of at least 0"),
         (Tweedie(2), 0.0, r"Tweedie of power 2 takes targets greater than 0.*is 0.0"),
     ],
 )
 def test_targets_that_have_no_deviance_are_named(loss, bad, message):
-    loss.check_target(column(1.0, 2.0))
+    loss.check_target(column(1.0, 2.0), "y_val")
     with pytest.raises(ValueError, match=message):
-        loss.check_target(column(1.0, bad))
+        loss.check_target(column(1.0, bad), "y_val")
 
 
 def test_targets_that_every_real_number_is_one_of():
     for loss in (SquaredError(), AbsoluteError(), Pinball(), Tweedie(0)):
-        loss.check_target(column(-1.0))
-    Poisson().check_target(column(0.0))
+        loss.check_target(column(-1.0), "y")
+    Poisson().check_target(column(0.0), "y")
 
 
 @pytest.mark.parametrize(
@@ -243,7 +247,7 @@ def test_targets_that_every_real_number_is_one_of():
         (lambda: Huber(math.nan), "'delta' parameter of Huber"),
         (lambda: Tweedie(0.5), "'power' parameter of Tweedie must be 0 or .*Got 0.5"),
         (lambda: Tweedie(math.inf), "'power' parameter of Tweedie"),
-        (lambda: Pinball(()), r"'quantiles' parameter of Pinball.*Got \(\)"),
+        (lambda: Pinball(()), r"'quantiles' parameter must.*Got \(\)"),
         (lambda: Pinball((0.0, 0.5)), "strictly between 0 and 1"),
         (lambda: Pinball((0.5, 1.0)), "strictly between 0 and 1"),
         (lambda: Pinball((0.9, 0.1)), "increasing"),

@@ -103,10 +103,23 @@ def test_callbacks_hear_of_every_batch_if_one_listens(rng):
     assert net.history[-1, "valid_loss"] > 0
 
 
-def test_no_batch_history_unless_one_listens(rng):
-    net = make_net()
-    net.partial_fit(make_rows(8, rng))
-    assert net.history[0, "batches"] == []
+def test_of_batches_the_last_is_written_down_unless_one_listens(rng):
+    net, listened_to = make_net(), make_net(callbacks=[Listener()])
+    listened_to.module_.load_state_dict(net.module_.state_dict())
+    for each in net, listened_to:
+        each.partial_fit(make_rows(8, np.random.default_rng(0)))
+    assert len(listened_to.history[0, "batches"]) == 2
+    (last,) = net.history[0, "batches"]
+    assert last == pytest.approx(listened_to.history[0, "batches", -1])
+
+
+def test_the_history_says_which_loss_was_least(rng):
+    net = make_net(lr=0.1)
+    net.partial_fit(make_rows(8, rng), make_rows(5, rng), epochs=12)
+    for loss in "train_loss", "valid_loss":
+        curve = net.history[:, loss]
+        expected = [x < min([*curve[:i], np.inf]) for i, x in enumerate(curve)]
+        assert net.history[:, f"{loss}_best"] == expected
 
 
 def test_schedule_moves_the_learning_rate_step_by_step(rng):

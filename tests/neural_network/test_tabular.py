@@ -81,6 +81,14 @@ def test_columns_are_learned_from_the_rows_that_are_trained_on(frame):
     assert not np.array_equal(held_out.table_.transform(X), alone.table_.transform(X))
 
 
+def test_weights_of_classes_are_a_matter_of_the_loss(frame):
+    X, y = frame
+    model = TabularNetClassifier(class_weight={"yes": 9}, **SMALL).fit(X, y)
+    plain = TabularNetClassifier(**SMALL).fit(X, y)
+    np.testing.assert_array_equal(model.table_.transform(X), plain.table_.transform(X))
+    assert not np.array_equal(model.predict_proba(X), plain.predict_proba(X))
+
+
 def test_rows_of_weight_zero_are_not_there(frame):
     X, y = frame
     weight = np.ones(len(X))
@@ -287,6 +295,24 @@ class TestTheEndOfTraining:
         assert model.n_iter_ == model._resolve_max_epochs(100, 32)
         assert len(model.validation_loss_curve_) == model.n_iter_
 
+    def test_rows_to_validate_on_tell_when_it_was(self, rng):
+        X, y = rng.normal(size=(100, 2)), rng.normal(size=100)
+        X_val, y_val = rng.normal(size=(100, 2)), rng.normal(size=100)
+        model = TabularNetRegressor(**self.SMALL).fit(X, y, X_val=X_val, y_val=y_val)
+        losses = model.validation_loss_curve_
+        assert min(losses) < losses[-1]
+        error = np.mean(np.square(model.predict(X_val) - y_val)) / y.var()
+        assert error == pytest.approx(min(losses), rel=1e-4)
+
+    def test_a_warm_start_goes_as_far_again(self, rng):
+        X, y = rng.normal(size=(100, 2)), rng.normal(size=100)
+        model = TabularNetRegressor(warm_start=True, **self.SMALL).fit(X, y)
+        found = model.n_iter_
+        assert found < model._planned(100) / 2
+        assert model.fit(X, y).n_iter_ == found
+        begun = TabularNetRegressor(warm_start=True, **self.SMALL).partial_fit(X, y)
+        assert begun.fit(X, y).n_iter_ == model._planned(100)
+
     def test_it_repeats(self, frame):
         X, y = frame
         a, b = (TabularNetClassifier(**self.SMALL).fit(X, y) for _ in range(2))
@@ -393,7 +419,8 @@ class TestBadInput:
 
     def test_a_validation_part_with_an_unseen_class(self, frame):
         X, y = frame
-        with pytest.raises(ValueError, match=r"the classes \['maybe'\]"):
+        message = r"y_val contains the classes \['maybe'\].*Leave these rows out"
+        with pytest.raises(ValueError, match=message):
             TabularNetClassifier(**SMALL).fit(
                 X, y, X_val=X[:2], y_val=np.array(["yes", "maybe"])
             )

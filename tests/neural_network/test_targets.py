@@ -103,8 +103,22 @@ def test_indicator_matrix():
     assert targets.decode(np.array([[-1.0, 2.0]])).tolist() == [[0, 1]]
     with pytest.raises(ValueError, match="2 columns"):
         targets.encode(np.ones((3, 3)))
+    with pytest.raises(ValueError, match=r"y_val .*hold 0 and 1 alone.*Got \[-1, 2\]"):
+        targets.encode(np.array([[0, 2], [-1, 1]]), "y_val")
     with pytest.raises(ValueError, match=r"'class_weight'.*'balanced'.*{1: 2}.*sample"):
         targets.class_weights(y, {1: 2}, None)
+
+
+def test_balanced_weights_of_labels_count_rows_by_their_weights():
+    targets = IndicatorTargets(2)
+    y = np.array([[0, 1], [1, 1], [1, 0]])
+    # First label: 3 rows, one of the class 0 and two of 1. Second: the other way round.
+    expected = [3 / 2 * 3 / 4, 3 / 4 * 3 / 4, 3 / 4 * 3 / 2]
+    np.testing.assert_allclose(targets.class_weights(y, "balanced", None), expected)
+    np.testing.assert_allclose(
+        targets.class_weights(y, "balanced", np.array([0.0, 1.0, 2.0]))[1:],
+        targets.class_weights(y[[1, 2, 2]], "balanced", None)[:2],
+    )
 
 
 def learned(y, sample_weight=None):

@@ -73,7 +73,8 @@ class PiecewiseLinear(Embedding):
     has an edge of its own, and the other edges are quantiles of the rest, unlike in the
     paper, where quantiles that coincide are lost: of a column that is 0 in nine rows
     out of ten nearly all. Columns with fewer bins than others are filled up with bins
-    of which every share is 0.
+    of which every share is 0. Rows of the sample count alike, whatever they weigh in
+    the loss.
 
     References
     ----------
