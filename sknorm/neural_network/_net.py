@@ -146,6 +146,8 @@ class LeanNet(NeuralNet):
             optimizer=optimizer,
             train_split=None,
             predict_nonlinearity=criterion.link,
+            # Rows are no dataset that scorers could take targets from.
+            use_caching=True,
             **kwargs,
         )
 

@@ -653,6 +653,16 @@ def test_scores_of_members_are_those_of_their_mean(table, on_train):
     assert model.history_[-1, metrics[1]] == pytest.approx(-error, rel=1e-4)
 
 
+def test_scores_that_would_predict_anew(table):
+    X, y = table
+    scores = [
+        EpochScoring("accuracy", lower_is_better=False, name=name, use_caching=caching)
+        for name, caching in (("anew", False), ("kept", True))
+    ]
+    model = quick(callbacks=scores).fit(X, y, X_val=X, y_val=y)
+    assert model.history_[-1, "anew"] == model.history_[-1, "kept"]
+
+
 def test_labels_are_scored_too(table):
     X, y = table
     scoring = EpochScoring("f1_macro", lower_is_better=False, name="score")
