@@ -229,10 +229,11 @@ def fixed(sets, names, seeds, known):
     known.print_dates()
 
 
-def folded(sets, names, seeds, peers, known):
-    """Print the scores of all in five folds, their ranks and seconds."""
+def folded(sets, names, seeds, peers, known, numbers):
+    """Print the scores of all in these of five folds, their ranks and seconds."""
+    some = f", of them {numbers}" if len(numbers) < 5 else ""
     print(
-        f"\nfive shuffled folds, score and seconds a fit\n{'':20}"
+        f"\nfive shuffled folds{some}, score and seconds a fit\n{'':20}"
         + "".join(f"{peer:>24}" for peer in peers)
     )
     ranks, total = [], dict.fromkeys(peers, 0.0)
@@ -244,6 +245,8 @@ def folded(sets, names, seeds, peers, known):
         scores, seconds = ({peer: [] for peer in peers} for _ in range(2))
         for seed in seeds:
             for fold, part in enumerate(folds(X, y, info["task"], seed)):
+                if fold not in numbers:
+                    continue
                 parts = X, y, *part, info["metric"]
                 for peer in peers:
                     model = PEERS[peer](info["task"], seed)
@@ -284,6 +287,7 @@ def main():
     parser.add_argument("--seeds", type=int, default=5, help="how many")
     parser.add_argument("--first-seed", type=int, default=0, help="they count up")
     parser.add_argument("--sets", nargs="*", help="names; all if not given")
+    parser.add_argument("--folds", nargs="*", type=int, default=list(range(5)))
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
     parser.add_argument("--results", type=Path, help="file of fits, read and written")
     args = parser.parse_args()
@@ -304,7 +308,7 @@ def main():
     known = Results(args.results)
     fixed(sets, names, seeds, known)
     # Five folds are five fits already.
-    folded(sets, names, seeds[:1], args.peers, known)
+    folded(sets, names, seeds[:1], args.peers, known, args.folds)
 
 
 if __name__ == "__main__":
