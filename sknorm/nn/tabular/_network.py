@@ -171,8 +171,6 @@ class TabularNetwork(nn.Module):
         sizes = check_hidden_layer_sizes(hidden_layer_sizes, owner=owner)
         check_architecture(architecture, sizes, norm_position, owner=owner)
         _check_choices(members, dropout, n_members)
-        phi = resolve_activation(activation, owner=owner)
-        normalizer = resolve_norm(norm, owner=owner)
         scheme = resolve_initializer(init, owner=owner)
         bias_scheme = resolve_bias_initializer(bias_init, owner=owner)
         choice = resolve_embedding(embedding, owner=owner)
@@ -180,8 +178,8 @@ class TabularNetwork(nn.Module):
         self.out_features = n_outputs
         is_mini = members == "mini" and n_members > 1
         parts = Parts(
-            phi=phi,
-            norm=normalizer,
+            phi=resolve_activation(activation, owner=owner),
+            norm=resolve_norm(norm, owner=owner),
             norm_position=norm_position,
             dropout=dropout,
             parametric=parametric_activation,
@@ -208,13 +206,12 @@ class TabularNetwork(nn.Module):
             "chunks": entrance.chunks,
             "generator": generator,
         }
-        if n_members == 1:
-            self.inputs: nn.Module = entrance
-        elif is_mini:
+        self.inputs: nn.Module = entrance
+        if is_mini:
             width = entrance.out_features
             scale = MemberScale(width, n_members, dtype=dtype, **scales)
             self.inputs = nn.Sequential(entrance, Split(n_members), scale)
-        else:
+        elif n_members > 1:
             self.inputs = parts.split(entrance, make_inputs)
         make_body = mlp if architecture == "mlp" else resnet
         body = make_body(parts, entrance.out_features, sizes, scales)
@@ -227,10 +224,10 @@ class TabularNetwork(nn.Module):
             layers = [layer for _, layer in self.named_linears()]
             rows = rows[:SAMPLE_ROWS].to("cpu", dtype)
             _layers.scale_by_data(self, layers, scheme, rows)
-        if normalizer.acts_on == "weight":
-            # After the weights have their values: the norm starts from them.
+        # After the weights have their values: the norm of a weight starts from them.
+        if parts.norm.acts_on == "weight":
             for name, layer in list(self.named_linears())[:-1]:
-                _replace(self, name, _with_weight_norm(layer, normalizer))
+                _replace(self, name, _with_weight_norm(layer, parts.norm))
 
     def _initialize(
         self,
