@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-import operator
 from abc import ABCMeta, abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -17,7 +14,7 @@ import torch
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
-from skorch.callbacks import Callback, EarlyStopping, PrintLog
+from skorch.callbacks import PrintLog
 from torch.optim import AdamW
 
 from sknorm._device import fitting_threads, local_rng, resolve_device
@@ -31,9 +28,15 @@ from sknorm._validation import (
 )
 from sknorm.exceptions import DivergenceError
 from sknorm.neural_network._averaging import resolve_averaging
+from sknorm.neural_network._callbacks import (
+    added,
+    back_to_best,
+    check_callbacks,
+    replace_callbacks,
+)
 from sknorm.neural_network._gradient import check_amp
 from sknorm.neural_network._mapped import MappedTable, stays_in_file
-from sknorm.neural_network._net import LeanNet, forward_rows
+from sknorm.neural_network._net import LeanNet, forward_rows, rollback
 from sknorm.neural_network._optimizers import resolve_optimizer
 from sknorm.neural_network._progress import EpochProgress
 from sknorm.neural_network._rows import Rows, as_tensor
@@ -57,21 +60,6 @@ _SMALL_TABLE, _BATCH_OF_SMALL_TABLE = 256, 32
 
 # What weight_decay="auto" takes off a weight in a step at the full learning rate.
 _DECAY_A_STEP = 0.006
-
-# Callbacks of a whole fit, such as early stopping; partial_fit drops them.
-_FIT_ONLY = "sknorm_fit_"
-
-# What partial_fit sets anew in a net that was trained.
-_SETTINGS = (
-    "callbacks",
-    "callbacks_",
-    "batch_size",
-    "clip_grad_norm",
-    "lr",
-    "schedule",
-    "planned_epochs",
-    "max_epochs",
-)
 
 
 @dataclass(frozen=True)
@@ -259,7 +247,7 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
             owner=type(self).__name__,
         )
         if valid is not None and (patience := self._patience()) is not None:
-            callbacks.append(self._early_stopping(patience))
+            callbacks.append(back_to_best(patience, self.tol))
         if self.verbose == 1:
             callbacks.append(EpochProgress(type(self).__name__ + self._aim))
         elif self.verbose > 1:
@@ -288,7 +276,7 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
             net = self._make_net(
                 rows, np.random.default_rng(seed), constant, [], go_on=False
             )
-        with _rollback(net):
+        with rollback(net):
             if go_on:
                 self._keep_up(net, len(rows))
             net.schedule, net.planned_epochs = None, 0
@@ -298,12 +286,7 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
 
     def _keep_up(self, net, n_rows):
         """Tell a trained net what it goes on with: parameters may have been set."""
-        net.callbacks_ = [named for named in net.callbacks_ if not _is_own(named)]
-        theirs = list(self.callbacks or [])
-        told = [one for one in net.callbacks if not _is_own(one)]
-        if len(told) != len(theirs) or any(map(operator.is_not, told, theirs)):
-            net.callbacks = theirs
-            net.initialize_callbacks()
+        replace_callbacks(net, self.callbacks or [])
         net.batch_size = self._resolve_batch_size(n_rows)
         net.clip_grad_norm = self.clip_grad_norm
         net.lr = self.lr
@@ -319,7 +302,7 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         resolve_initializer(self.init, owner=owner)
         resolve_bias_initializer(self.bias_init, owner=owner)
         resolve_optimizer(self.optimizer, self.optimizer_params, owner=owner)
-        _check_callbacks(self.callbacks, owner)
+        check_callbacks(self.callbacks, owner=owner)
         resolve_schedule(self.lr_schedule, monitor="train_loss", owner=owner)
         resolve_averaging(self.averaging, owner=owner)
         device = resolve_device(self.device, dtype=getattr(torch, self.dtype))
@@ -434,16 +417,6 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
         )
         return tuple(table.take(np.sort(part)) for part in parts)
 
-    def _early_stopping(self, patience):
-        return EarlyStopping(
-            monitor="valid_loss",
-            patience=patience,
-            threshold=self.tol,
-            threshold_mode="abs",
-            load_best=True,
-            sink=_silent,
-        )
-
     def _make_net(self, rows, rng, schedule, callbacks, *, go_on):
         """Build the skorch net around a new network, or around a copy of the last."""
         device = resolve_device(self.device, dtype=getattr(torch, self.dtype))
@@ -467,13 +440,7 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
             amp=self.amp,
             capture=self.compile,
             rng=rng,
-            callbacks=[
-                *(
-                    (f"{_FIT_ONLY}{i}", callback)
-                    for i, callback in enumerate(callbacks)
-                ),
-                *(self.callbacks or []),
-            ],
+            callbacks=[*added(callbacks), *(self.callbacks or [])],
             device=str(device),
             verbose=self.verbose,
         )
@@ -611,42 +578,3 @@ class BaseNormMLP(BaseEstimator, metaclass=ABCMeta):
 def _column(net: LeanNet, name: str) -> list[float]:
     # An epoch cut short from the keyboard has no loss.
     return [float(epoch[name]) for epoch in net.history if name in epoch]
-
-
-def _check_callbacks(callbacks: Any, owner: str) -> None:
-    for given in callbacks or []:
-        callback = given[-1] if isinstance(given, tuple) and given else given
-        kind = callback if isinstance(callback, type) else type(callback)
-        if not issubclass(kind, Callback):
-            raise TypeError(
-                f"The 'callbacks' parameter of {owner} must hold callbacks of skorch, "
-                f"or pairs of a name and one. Got {given!r} in it."
-            )
-
-
-def _is_own(callback: Any) -> bool:
-    """Tell whether a callback is one that ``fit`` gave a net beside the user's."""
-    return isinstance(callback, tuple) and callback[0].startswith(_FIT_ONLY)
-
-
-def _silent(message: str) -> None:
-    """Swallow skorch's messages: the progress bar and ``history_`` tell the same."""
-
-
-@contextmanager
-def _rollback(net: LeanNet) -> Iterator[None]:
-    """Undo what a failed ``partial_fit`` did to the network in place."""
-    weights = copy.deepcopy(net.module_.state_dict())
-    steps = copy.deepcopy(net.optimizer_.state_dict())
-    settings = {name: getattr(net, name) for name in _SETTINGS}
-    n_epochs = len(net.history)
-    try:
-        yield
-    except BaseException:
-        net.module_.load_state_dict(weights)
-        net.module_.eval()
-        net.optimizer_.load_state_dict(steps)
-        for name, setting in settings.items():
-            setattr(net, name, setting)
-        del net.history[n_epochs:]
-        raise

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import math
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,7 @@ from sknorm.neural_network._rows import Rows, Slices, batch_bounds
 from sknorm.neural_network._sequence import SequenceGradient, is_plain
 from sknorm.nn.norms import needs_batch_statistics
 
-__all__ = ["LeanNet", "forward_rows", "stack_scalars"]
+__all__ = ["LeanNet", "forward_rows", "rollback", "stack_scalars"]
 
 # Rows that go through the network at once when no gradient is kept.
 _INFERENCE_ROWS = 8192
@@ -40,6 +42,19 @@ _ROW_TILE = 32
 
 # Numbers take many hundred steps to fade.
 _STEPS_BETWEEN_FLUSHES = 1000
+
+# What partial_fit sets anew in a net that was trained.
+_SETTINGS = (
+    "callbacks",
+    "callbacks_",
+    "batch_size",
+    "clip_grad_norm",
+    "lr",
+    "schedule",
+    "planned_epochs",
+    "max_epochs",
+    "_least",
+)
 
 _BATCH_HOOKS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
@@ -77,6 +92,25 @@ def stack_scalars(scalars: Iterable[Tensor], count: int) -> Tensor:
             stacked = scalar.new_empty(count)
         stacked[index] = scalar
     return stacked
+
+
+@contextmanager
+def rollback(net: LeanNet) -> Iterator[None]:
+    """Undo what a failed ``partial_fit`` did to the network in place."""
+    weights = copy.deepcopy(net.module_.state_dict())
+    steps = copy.deepcopy(net.optimizer_.state_dict())
+    settings = {name: getattr(net, name) for name in _SETTINGS}
+    n_epochs = len(net.history)
+    try:
+        yield
+    except BaseException:
+        net.module_.load_state_dict(weights)
+        net.module_.eval()
+        net.optimizer_.load_state_dict(steps)
+        for name, setting in settings.items():
+            setattr(net, name, setting)
+        del net.history[n_epochs:]
+        raise
 
 
 class LeanNet(NeuralNet):
@@ -156,6 +190,12 @@ class LeanNet(NeuralNet):
     @property
     def _default_callbacks(self) -> list[tuple[str, Callback]]:
         return [("epoch_timer", EpochTimer())]
+
+    def initialize_history(self) -> LeanNet:
+        """Begin a history."""
+        # The least loss in it, of training and of validation.
+        self._least: dict[str, float] = {}
+        return super().initialize_history()
 
     def initialize_optimizer(self, *args: Any, **kwargs: Any) -> LeanNet:
         """Make the optimizer, with weight decay on the weight matrices alone."""
@@ -319,10 +359,11 @@ class LeanNet(NeuralNet):
 
     def _record_loss(self, prefix: str, mean: float) -> None:
         """Write down the loss of an epoch, and whether none was less before."""
-        name = f"{prefix}_loss"
-        before = [epoch[name] for epoch in self.history[:-1] if name in epoch]
-        self.history.record(name, mean)
-        self.history.record(f"{name}_best", mean < min(before, default=math.inf))
+        is_best = mean < self._least.get(prefix, math.inf)
+        if is_best:
+            self._least = {**self._least, prefix: mean}
+        self.history.record(f"{prefix}_loss", mean)
+        self.history.record(f"{prefix}_loss_best", is_best)
 
     def _record_batch(self, prefix: str, loss: float, n_rows: int) -> None:
         self.history.record_batch(f"{prefix}_loss", loss)

@@ -155,11 +155,11 @@ class IndicatorTargets(_Targets):
                 f"{name} must be an indicator matrix with {self.n_outputs} columns, as "
                 f"at the first fit. Got an array of shape {y.shape!r}."
             )
-        other = np.setdiff1d(y, [0, 1])
+        other = y[(y != 0) & (y != 1)]
         if len(other):
             raise ValueError(
                 f"{name} has several columns and must then hold 0 and 1 alone, 1 where "
-                f"a row has the label. Got {other[:3].tolist()!r} in it. Make such a "
+                f"a row has the label. Got {other[0].item()!r} in it. Make such a "
                 "matrix by sklearn.preprocessing.MultiLabelBinarizer or y == label."
             )
         return y

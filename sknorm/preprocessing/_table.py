@@ -439,9 +439,11 @@ class TableStandardizer(TransformerMixin, BaseEstimator):
         width = len(self._outputs()) - len(self._passed)
         out = np.zeros((len(scaled), width), dtype=self.dtype)
         end = scaled.shape[1]
-        with np.errstate(over="ignore"):  # A number too large is refused by name.
+        with np.errstate(over="ignore", invalid="ignore"):  # Refused by name below.
             out[:, :end] = scaled
-        self._refuse_too_large(out[:, :end])
+            totals = out[:, :end].sum(axis=0)
+        if not np.isfinite(totals).all():
+            self._refuse_too_large(out[:, :end])
         for j, cycle in self._cycles:
             if columns[j].family == "date":  # Without a value it may be any.
                 out[:, end : end + 2] = angles(columns[j].values, cycle)

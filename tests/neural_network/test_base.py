@@ -751,13 +751,6 @@ def test_partial_fit_takes_the_callbacks_as_they_are(table):
     assert (first.epochs, later.epochs) == (5, 2)
 
 
-@pytest.mark.parametrize("given", [3, ("name", 3), nn.Linear])
-def test_what_is_no_callback(table, given):
-    message = r"'callbacks' parameter of NormMLPClassifier must hold .*Got .* in it"
-    with pytest.raises(TypeError, match=message):
-        quick(callbacks=[given]).fit(*table)
-
-
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
